@@ -1,0 +1,1 @@
+"""The gateway: an ASGI application that speaks every protocol a listener may want."""

@@ -1,0 +1,1 @@
+"""The log: one port, several engines, one contract that all of them pass."""

@@ -1,0 +1,94 @@
+"""How long plain channels keep their messages: settings that may change while the line runs."""
+
+from __future__ import annotations
+
+from trunkline.errors import ConfigError
+from trunkline.model.channel import ChannelKey
+from trunkline.model.message import Draft, Limits
+from trunkline.model.pattern import Pattern, channel_pattern
+
+RECEIPT_AGE = 86400.0
+
+
+class Retention:
+    """Answer which limits hold for a channel.
+
+    Engines ask at every trim, so a change holds from the next one on.
+
+    Args:
+        default: Limits of channels without settings of their own.
+        max_line_size: Plain messages kept over the whole line, oldest dropped first; None for
+            no cap.
+        receipt_age: Seconds an idempotency key is remembered.
+    """
+
+    def __init__(
+        self,
+        default: Limits | None = None,
+        *,
+        max_line_size: int | None = 10_000_000,
+        receipt_age: float = RECEIPT_AGE,
+    ) -> None:
+        self.default = checked(default or Limits())
+        self.max_line_size = max_line_size
+        self.receipt_age = receipt_age
+        self._rules: dict[Pattern, Limits] = {}
+
+    def set(self, pattern: str, limits: Limits | None) -> None:
+        """Give the channels that match *pattern* limits of their own, or take them back.
+
+        Args:
+            pattern: A channel name or pattern; of several that match, the latest set holds.
+            limits: The limits, or None to remove the rule.
+
+        Raises:
+            ConfigError: A limit is out of range.
+            GrammarError: The pattern is none.
+        """
+        compiled = channel_pattern(pattern)
+        self._rules.pop(compiled, None)
+        if limits is not None:
+            self._rules[compiled] = checked(limits)
+
+    def own_limits(self, key: ChannelKey) -> Limits | None:
+        """Return the limits set for *key* by a rule, or None when only the default holds."""
+        for pattern, limits in reversed(self._rules.items()):
+            if pattern.matches(key.name):
+                return limits
+        return None
+
+    def limits(self, key: ChannelKey) -> Limits:
+        """Return the limits that hold for *key* in a sweep."""
+        return self.own_limits(key) or self.default
+
+    def limits_at(self, draft: Draft) -> Limits:
+        """Return the limits for the trim that an append of *draft* makes."""
+        own = self.own_limits(draft.channel)
+        if own is not None:
+            return own
+        if draft.max_backlog_size is None and draft.max_backlog_age is None:
+            return self.default
+        base = self.default
+        return Limits(
+            base.max_backlog_size if draft.max_backlog_size is None else draft.max_backlog_size,
+            base.max_backlog_age if draft.max_backlog_age is None else draft.max_backlog_age,
+            base.max_idle,
+            base.clear_every,
+        )
+
+
+def checked(limits: Limits) -> Limits:
+    """Return *limits*, or raise when one is out of range.
+
+    Raises:
+        ConfigError: A limit is negative, or ``clear_every`` is below 1.
+    """
+    if limits.max_backlog_size is not None and limits.max_backlog_size < 1:
+        raise ConfigError(f"max_backlog_size={limits.max_backlog_size} must be at least 1")
+    for name in ("max_backlog_age", "max_idle"):
+        value = getattr(limits, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name}={value} must be more than 0 seconds")
+    if limits.clear_every < 1:
+        raise ConfigError(f"clear_every={limits.clear_every} must be at least 1")
+    return limits

@@ -1,0 +1,1 @@
+"""What keeps a process going: clock, supervised loops, bounded buffers, telemetry."""

@@ -1,0 +1,1 @@
+"""The SQL databases: connections, the one SQLite writer, units of work, migrations."""

@@ -1,0 +1,1 @@
+"""For tests, yours and ours: contract suites, virtual time, real servers."""

@@ -1,0 +1,1 @@
+"""Protocols as pure functions and state machines: bytes in, values out, and back."""
