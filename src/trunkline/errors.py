@@ -12,6 +12,7 @@ TrunklineError
 │   ├── MissingExtraError      an optional dependency is not installed
 │   ├── AccessDeniedError      the identity may not do this
 │   ├── LimitExceededError     one of the gateway's limits, by name
+│   ├── SocketRequestError     a request on a socket that cannot be served; it names the request
 │   └── LineClosedError        publish, read or subscribe after close
 ├── ConflictError              the state moved on; look again and decide again
 │   ├── VersionConflictError   an expected version does not hold
@@ -135,6 +136,20 @@ class LimitExceededError(UsageError):
         self.allowed = allowed
         self.status = status
         self.retry_after = retry_after
+
+
+class SocketRequestError(UsageError):
+    """Report a request on a socket that cannot be served; status and code are the cause's.
+
+    Attributes:
+        request_id: The id the client gave its request, or None when it could not be read.
+    """
+
+    def __init__(self, cause: UsageError, request_id: str | int | None) -> None:
+        super().__init__(str(cause))
+        self.status = cause.status
+        self.code = cause.code
+        self.request_id = request_id
 
 
 class LineClosedError(UsageError):
