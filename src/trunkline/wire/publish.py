@@ -14,9 +14,9 @@ from trunkline.model.message import MAX_KEY_BYTES, Receipt
 
 MAX_BATCH: Final = 1000
 
-_Count = Annotated[int, msgspec.Meta(ge=1, lt=2**63)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
-_Ids = list[Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)] | str]
+_Ids = list[Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str]
 
 
 class PublishRequest(

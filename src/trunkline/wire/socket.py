@@ -14,7 +14,7 @@ SUBPROTOCOL: Final = "trunkline.v1"
 MAX_ID_CHARACTERS: Final = 128
 
 RequestId = (
-    Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)]
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     | Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARACTERS)]
 )
 
