@@ -15,11 +15,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
-SETS = ("build", "runtime", "dev", "bench", "release", "lock")  # each may be constrained by those before it
-OPTIONS = (
-    "--quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate "
-    "--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options"
-).split()
+#: In this order, for a set may be constrained by those before it.
+SETS = ("build", "runtime", "dev", "bench", "release", "lock")
+OPTIONS = [
+    *("--quiet", "--generate-hashes", "--allow-unsafe", "--strip-extras"),
+    *("--no-header", "--no-annotate", "--no-emit-options"),
+    *("--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"),
+]
 REVEALING = re.compile(r"https?:|file:/|index-url|find-links|trusted-host|/(home|root|tmp|work)/")
 
 
@@ -39,7 +41,7 @@ def compile_set(name: str, *, upgrade: bool) -> None:
     command += [f"--output-file={name}.txt", f"{name}.in"]
     environment = {k: v for k, v in os.environ.items() if k != "PIP_FIND_LINKS"}
     environment["PIP_CONFIG_FILE"] = os.devnull
-    subprocess.run(command, cwd=REQUIREMENTS, check=True, env=environment)  # noqa: S603
+    subprocess.run(command, cwd=REQUIREMENTS, check=True, env=environment)
     text = (REQUIREMENTS / f"{name}.txt").read_text("utf-8")
     if found := REVEALING.search(text):
         sys.exit(f"lock: requirements/{name}.txt names {found[0]!r}: remove it before committing")

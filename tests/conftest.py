@@ -1,0 +1,25 @@
+"""How every test runs: on uvloop, without a silent loss of time or of an error."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+faulthandler.enable()
+
+# Under CI the same examples every time, and not so many that the suite becomes slow; a developer
+# looks for new ones: HYPOTHESIS_PROFILE=dev, or =deep for a long search.
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("dev", deadline=None, suppress_health_check=SLOW)
+settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run asynchronous tests on asyncio with uvloop, as ``trunkline serve`` does."""
+    return "asyncio", {"use_uvloop": True}
