@@ -16,14 +16,14 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from trunkline.errors import GrammarError, LimitExceededError, UsageError
+from trunkline.errors import LimitExceededError, UsageError
 from trunkline.model.channel import check_readable
+from trunkline.wire.start import check_client_id
 
 SEQUENCE_FIELD: Final = "__seq"
 NO_HOLD_MARK: Final = b"dlp=t"
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 JSON_TYPE: Final = "application/json"
-MAX_CLIENT_ID_BYTES: Final = 255
 MAX_NUMBER: Final = 2**63 - 1
 
 # Leading blanks, a sign, digits that single underscores may group: what Ruby's String#to_i reads.
@@ -242,12 +242,7 @@ def client_id_in(path: str, prefix: str) -> str | None:
     rest = path.removeprefix(prefix)
     if rest == path or not rest:
         return None
-    client_id = rest.partition("/")[0]
-    if len(client_id.encode("utf-8", "surrogatepass")) > MAX_CLIENT_ID_BYTES:
-        raise GrammarError(f"a client id has at most {MAX_CLIENT_ID_BYTES} bytes")
-    if not client_id.isprintable():
-        raise GrammarError("a client id has printable characters only")
-    return client_id
+    return check_client_id(rest.partition("/")[0])
 
 
 def encode_form(positions: Mapping[str, int | None], seq: int | None = None) -> bytes:

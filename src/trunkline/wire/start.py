@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from typing import overload
 
 import msgspec
 
@@ -13,6 +14,7 @@ from trunkline.model.pattern import channel_pattern, is_pattern
 from trunkline.model.position import Position, parse_position
 
 MAX_LAST = 10_000
+MAX_CLIENT_ID_BYTES = 255
 
 
 class Edge(Enum):
@@ -111,3 +113,28 @@ def check_last(last: int | None, channels: Iterable[str], start: Start) -> int |
     if pattern := next(filter(is_pattern, channels), None):
         raise GrammarError(f"last does not go with the pattern {pattern!r}: name the channels")
     return last
+
+
+@overload
+def check_client_id(client_id: str) -> str: ...
+@overload
+def check_client_id(client_id: None) -> None: ...
+def check_client_id(client_id: str | None) -> str | None:
+    """Check the id a client gave itself and return it.
+
+    Args:
+        client_id: The id, or None.
+
+    Returns:
+        The same id.
+
+    Raises:
+        GrammarError: It is too long, has unprintable characters or is not UTF-8.
+    """
+    if client_id is None:
+        return None
+    if not client_id.isprintable():
+        raise GrammarError("a client id has printable characters only")
+    if len(client_id.encode()) > MAX_CLIENT_ID_BYTES:
+        raise GrammarError(f"a client id has at most {MAX_CLIENT_ID_BYTES} bytes")
+    return client_id
