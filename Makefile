@@ -25,7 +25,7 @@ check: ## format, lint, types, walls and sizes, in seconds
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types" && $(BIN)/mypy --no-error-summary
-	@echo "check: walls" && $(BIN)/lint-imports --no-timing > .venv/walls.log || { cat .venv/walls.log; exit 1; }
+	@echo "check: walls" && $(BIN)/lint-imports --no-logo > .venv/walls.log || { cat .venv/walls.log; exit 1; }
 	@echo "check: sizes" && $(BIN)/pytest -q --no-header tests/test_house.py
 	@echo "check: all well"
 
