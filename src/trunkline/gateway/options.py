@@ -1,0 +1,181 @@
+"""The gateway's settings, which may change while it runs: each use reads the present value."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from trunkline.errors import ConfigError
+
+_SLASHES = re.compile(r"/{2,}")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\*\.)?[^\s/*?#@]+\Z")
+
+_MIB: Final = 1024 * 1024
+
+# Name: lowest and highest value that makes sense, both allowed.
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "long_polling_interval": (0.001, 3600),
+    "max_active_clients": (0, 10_000_000),
+    "heartbeat_interval": (0.01, 3600),
+    "max_hold": (0.01, 30 * 86400),
+    "slow_timeout": (0.01, 3600),
+    "body_timeout": (0.01, 3600),
+    "retry_after": (0, 3600),
+    "access_ttl": (0, 86400),
+    "max_body_bytes": (1024, 1024 * _MIB),
+    "max_header_bytes": (1024, 16 * _MIB),
+    "max_query_bytes": (256, 16 * _MIB),
+    "max_frame_bytes": (1024, 16 * _MIB),
+    "max_channels": (1, 100_000),
+    "max_subscriptions": (1, 1_000_000),
+    "max_connections": (1, 10_000_000),
+    "max_connections_per_client": (1, 10_000_000),
+    "max_batch": (1, 100_000),
+    "requests_per_second": (0.001, 1_000_000),
+    "burst": (1, 10_000_000),
+    "cors_max_age": (0, 86400),
+}
+_MAY_BE_NONE: Final = frozenset({"requests_per_second", "max_connections_per_client"})
+_WHOLE: Final = frozenset(
+    {
+        "max_active_clients",
+        "max_body_bytes",
+        "max_header_bytes",
+        "max_query_bytes",
+        "max_frame_bytes",
+        "max_channels",
+        "max_subscriptions",
+        "max_connections",
+        "max_connections_per_client",
+        "max_batch",
+        "burst",
+        "cors_max_age",
+    }
+)
+_SWITCHES: Final = frozenset({"long_polling_enabled", "chunked_encoding_enabled", "diagnostics"})
+_TEXTS: Final = frozenset({"allowed_origins", "publish_keys"})
+
+
+@dataclass(slots=True, kw_only=True)
+class GatewayOptions:
+    """Hold the gateway's settings; assigning a bad value raises, and a good one holds at once.
+
+    Args:
+        base_path: Where the gateway's paths begin, such as ``/events``; empty for the root.
+        long_polling_enabled: Whether polls may be held open.
+        long_polling_interval: How long a poll is held, seconds.
+        chunked_encoding_enabled: Whether held polls may stream.
+        max_active_clients: Held polls in this process; beyond it polls are answered at once.
+        heartbeat_interval: Silence after which a held connection is written to, seconds.
+        max_hold: After about so many seconds a stream is told to come back, so that load evens
+            out between processes.
+        slow_timeout: Seconds after which a client that takes nothing is cut off.
+        body_timeout: Seconds a client may take to send a request's body.
+        retry_after: Seconds after which clients are told to come back, before jitter.
+        access_ttl: Seconds for which an answer about one channel of a pattern stands.
+        allowed_origins: Origins besides the gateway's own whose pages may use it; ``*`` for any
+            (without cookies), ``https://*.example.com`` for any host below one.
+        max_body_bytes: Size of a request's body.
+        max_header_bytes: Size of a request's headers, all together.
+        max_query_bytes: Size of a request's query string.
+        max_frame_bytes: Size of a client's message on a WebSocket.
+        max_channels: Channels in one request.
+        max_subscriptions: Channels of one WebSocket.
+        max_connections: Streams and WebSockets in this process.
+        max_connections_per_client: The same for one user, or one address where there is no user.
+        max_batch: Messages in one publish.
+        requests_per_second: Requests of one user or address, on average; None for no limit.
+        burst: How many of them may come at once.
+        publish_keys: Bearer keys of the publish API; without one it is closed.
+        diagnostics: Whether the diagnostics page answers (to admins).
+        cors_max_age: Seconds a browser may remember a preflight's answer.
+    """
+
+    base_path: str = ""
+    long_polling_enabled: bool = True
+    long_polling_interval: float = 25.0
+    chunked_encoding_enabled: bool = True
+    max_active_clients: int = 1000
+    heartbeat_interval: float = 15.0
+    max_hold: float = 1800.0
+    slow_timeout: float = 30.0
+    body_timeout: float = 30.0
+    retry_after: float = 2.0
+    access_ttl: float = 60.0
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = _MIB + 64 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_query_bytes: int = 16 * 1024
+    max_frame_bytes: int = 64 * 1024
+    max_channels: int = 100
+    max_subscriptions: int = 500
+    max_connections: int = 10_000
+    max_connections_per_client: int | None = None
+    max_batch: int = 1000
+    requests_per_second: float | None = None
+    burst: int = 50
+    publish_keys: tuple[str, ...] = ()
+    diagnostics: bool = False
+    cors_max_age: int = 7200
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, _checked(name, value))
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{one.name}={'***' if one.name == 'publish_keys' else getattr(self, one.name)!r}"
+            for one in fields(self)
+        )
+        return f"GatewayOptions({', '.join(shown)})"
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _RANGES:
+        return _checked_number(name, value)
+    if name in _SWITCHES:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name}={value!r} must be true or false")
+        return value
+    if name in _TEXTS:
+        return _checked_texts(name, value)
+    if name == "base_path":
+        return _checked_base(value)
+    return value
+
+
+def _checked_number(name: str, value: Any) -> Any:
+    if value is None and name in _MAY_BE_NONE:
+        return None
+    low, high = _RANGES[name]
+    kinds = (int,) if name in _WHOLE else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or math.isnan(value):
+        word = "a whole number" if name in _WHOLE else "a number"
+        raise ConfigError(f"{name}={value!r} must be {word} between {low:g} and {high:g}")
+    if not low <= value <= high:
+        raise ConfigError(f"{name}={value!r} must be between {low:g} and {high:g}")
+    return value if name in _WHOLE else float(value)
+
+
+def _checked_texts(name: str, value: Any) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    if name == "publish_keys":
+        # The keys themselves never stand in an error: it may end in a log.
+        if not all(isinstance(one, str) and len(one) >= 8 and one.isascii() for one in texts):
+            raise ConfigError("publish_keys: each key must be ASCII text of 8 or more characters")
+        return texts
+    cleaned = tuple(str(one).rstrip("/").lower() for one in texts)
+    for one in cleaned:
+        if not _ORIGIN.match(one):
+            raise ConfigError(
+                f"allowed_origins: {one!r} is no origin: write it like https://app.example.com, "
+                "https://*.example.com, or * for any"
+            )
+    return cleaned
+
+
+def _checked_base(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or set(value) & set("?#"):
+        raise ConfigError(f"base_path={value!r} must be a path such as /events, or empty")
+    return _SLASHES.sub("/", f"/{value}/").rstrip("/")
