@@ -18,7 +18,7 @@ demo: ## serve the demo page (PORT=8001 to choose a port)
 test: ## run every test, in a real browser too (ARGS='-k poll' to choose)
 	$(SETUP) dev browser
 	@echo "test: pytest"
-	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 check: ## format, lint, types, walls and sizes, in seconds
 	$(SETUP) dev
