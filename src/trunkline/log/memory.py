@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from trunkline.errors import ChannelKindError, ConfigError, LineClosedError
+from trunkline.errors import ConfigError, LineClosedError
 from trunkline.log.admission import ChannelEntry, KnownKey, Touch, Turn
+from trunkline.log.paging import cut, refuse_stream, site_order
 from trunkline.log.port import (
-    PAGE_BYTES,
     PAGE_SIZE,
     Cancel,
     ChannelState,
@@ -27,7 +27,7 @@ from trunkline.log.port import (
 )
 from trunkline.log.retention import Retention
 from trunkline.log.watchers import Watchers
-from trunkline.model.channel import ChannelKey, Kind, is_stream_name
+from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.interest import Interest
 from trunkline.model.message import Record
 from trunkline.model.position import EPOCH_BYTES
@@ -323,41 +323,6 @@ class MemoryLog(Log):
     def _check_open(self) -> None:
         if not self._is_open:
             raise LineClosedError("this log is closed: open it first")
-
-
-def cut(found: Iterable[Record], limit: int) -> tuple[list[Record], bool]:
-    """Take a page's worth of records.
-
-    Args:
-        found: Records in order.
-        limit: Records at most.
-
-    Returns:
-        The records, and whether they are all that was found.
-    """
-    records: list[Record] = []
-    size = 0
-    for record in found:
-        size += len(record.data) + len(record.audience or b"") + len(record.headers or b"")
-        if records and (len(records) >= limit or size > PAGE_BYTES):
-            return records, False
-        records.append(record)
-    return records, True
-
-
-def refuse_stream(channel: ChannelKey) -> None:
-    """Refuse to trim a stream, whether or not it was ever written to.
-
-    Raises:
-        ChannelKindError: The name is a stream's.
-    """
-    if is_stream_name(channel.name):
-        raise ChannelKindError(f"{channel} is a stream: its events are kept for ever")
-
-
-def site_order(key: ChannelKey) -> tuple[str, str]:
-    """Return the sort key of (site, name), where no site comes first."""
-    return (key.site_id or "", key.name)
 
 
 def _global_id(record: Record) -> int:

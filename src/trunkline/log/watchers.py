@@ -33,6 +33,9 @@ class Watchers:
         self._wakes[ticket] = wake
         return lambda: void(self._wakes.pop(ticket, None))
 
+    def __bool__(self) -> bool:
+        return bool(self._wakes)
+
     def clear(self) -> None:
         """Forget every watcher."""
         self._wakes.clear()

@@ -1,0 +1,245 @@
+"""The SQLite engine's face: the port's methods, handed to those who do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from trunkline.errors import LineClosedError, LogError
+from trunkline.log.paging import refuse_stream
+from trunkline.log.port import (
+    PAGE_SIZE,
+    Cancel,
+    ChannelState,
+    Group,
+    Heads,
+    Log,
+    Outcome,
+    Page,
+    Wake,
+)
+from trunkline.log.retention import Retention
+from trunkline.log.sqlite import pages
+from trunkline.log.sqlite import statements as sql
+from trunkline.log.sqlite.appends import Appends
+from trunkline.log.sqlite.books import LineBooks
+from trunkline.log.sqlite.location import Location, parse_location
+from trunkline.log.sqlite.poller import Poller
+from trunkline.log.sqlite.upkeep import Upkeep
+from trunkline.log.watchers import Watchers
+from trunkline.model.channel import ChannelKey
+from trunkline.model.interest import Interest
+from trunkline.model.position import EPOCH_BYTES
+from trunkline.runtime.clock import Clock
+from trunkline.sql.connections import check_library, check_place, connect, set_busy_timeout
+from trunkline.sql.faults import fault_of
+from trunkline.sql.migrator import migrate, migrations
+from trunkline.sql.readers import Readers
+from trunkline.sql.turnstile import Turnstile
+from trunkline.sql.writer import WorkThread, Writer
+
+
+class _Parts:
+    """Hold what exists only while the log is open."""
+
+    def __init__(self, log_of: Location, turnstile: Turnstile) -> None:
+        self.pid = os.getpid()
+        self.location = log_of
+        self.turnstile = turnstile
+        self.connections: list[sqlite3.Connection] = []
+        self.thread: WorkThread
+        self.writer: Writer
+        self.readers: Readers
+        self.appends: Appends
+        self.upkeep: Upkeep
+        self.poller: Poller
+
+
+class SQLiteLog(Log):
+    """Keep the line in one SQLite file, which several processes may share.
+
+    Args:
+        location: The file and how to handle it.
+        retention: Asked at every trim.
+        clock: Tells the time.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ("sqlite",)
+
+    def __init__(self, location: Location, *, retention: Retention, clock: Clock) -> None:
+        self._location = location
+        self._retention = retention
+        self._clock = clock
+        self._watchers = Watchers()
+        self._parts: _Parts | None = None
+        self._heard = (-1, "")
+
+    @classmethod
+    def from_url(
+        cls, url: str, *, retention: Retention, clock: Clock, options: Mapping[str, Any]
+    ) -> Self:
+        """Make a log from ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+        return cls(parse_location(url, options), retention=retention, clock=clock)
+
+    async def open(self) -> None:
+        """Open the file, and create or migrate what is missing in it."""
+        if self._parts is not None:
+            return
+        loop = asyncio.get_running_loop()
+        turnstile, writing, polling = await asyncio.to_thread(_open, self._location)
+        location = self._location
+        parts = _Parts(location, turnstile)
+        parts.connections = [writing, polling]
+        parts.thread = WorkThread("trunkline-write", loop)
+        parts.writer = Writer(
+            writing,
+            location.path,
+            turnstile=turnstile,
+            thread=parts.thread,
+            busy_timeout=location.busy_timeout,
+        )
+        books = LineBooks(writing)
+        parts.appends = Appends(
+            parts.writer,
+            books,
+            retention=self._retention,
+            clock=self._clock,
+            told=self._hear,
+        )
+        parts.upkeep = Upkeep(parts.writer, books, self._retention)
+        parts.readers = Readers(
+            location.path, count=location.readers, busy_timeout=location.busy_timeout
+        )
+        parts.poller = Poller(polling, self._hear)
+        self._watchers.bind(loop)
+        self._parts = parts
+        if self._watchers:
+            parts.poller.start()
+
+    async def close(self) -> None:
+        """Finish accepted appends, then release the file."""
+        parts, self._parts = self._parts, None
+        if parts is None or parts.pid != os.getpid():
+            return
+        parts.poller.stop()
+        self._watchers.clear()
+        await parts.writer.drain()
+        parts.thread.stop()
+        await asyncio.to_thread(_close, parts)
+
+    async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Store groups of drafts, each whole or not at all."""
+        return await self._open_parts().appends.put(groups)
+
+    async def read(self, channel: ChannelKey, after: int, limit: int = PAGE_SIZE) -> Page:
+        """Return messages of one channel with ids above *after*."""
+        readers = self._open_parts().readers
+        return await readers.run(
+            partial(pages.channel_page, channel=channel, after=after, limit=limit)
+        )
+
+    async def read_all(
+        self, after: int, limit: int = PAGE_SIZE, interest: Interest | None = None
+    ) -> Page:
+        """Return messages of all wanted channels with global ids above *after*."""
+        readers = self._open_parts().readers
+        return await readers.run(
+            partial(pages.line_page, after=after, limit=limit, interest=interest)
+        )
+
+    async def last_ids(self, channels: Iterable[ChannelKey]) -> Heads:
+        """Return the last ids of *channels* and of the line."""
+        readers = self._open_parts().readers
+        return await readers.run(partial(pages.heads, channels=list(channels)))
+
+    async def channels(
+        self, after: ChannelKey | None = None, limit: int = PAGE_SIZE
+    ) -> Sequence[ChannelState]:
+        """Describe channels in the order of (site, name)."""
+        readers = self._open_parts().readers
+        return await readers.run(partial(pages.states, after=after, limit=limit))
+
+    async def trim(self, channel: ChannelKey, upto: int) -> int:
+        """Make a plain channel's messages with ids ≤ *upto* unreadable."""
+        refuse_stream(channel)
+        return await self._open_parts().upkeep.trim(channel, upto)
+
+    async def sweep(self) -> int:
+        """Apply the limits by age, idleness and line size, and delete what trimming hid."""
+        return await self._open_parts().upkeep.sweep(self._clock.now())
+
+    async def reset(self) -> str:
+        """Erase everything and start a new epoch."""
+        epoch = secrets.token_hex(EPOCH_BYTES)
+        await self._open_parts().upkeep.reset(epoch)
+        self._hear(0, epoch)
+        return epoch
+
+    def watch(self, wake: Wake) -> Cancel:
+        """Call *wake* after every commit of this process, and soon after others'."""
+        remove = self._watchers.add(wake)
+        if self._parts is not None:
+            self._parts.poller.start()
+
+        def cancel() -> None:
+            remove()
+            if not self._watchers and self._parts is not None:
+                self._parts.poller.stop()
+
+        return cancel
+
+    def _hear(self, head: int, epoch: str) -> bool:
+        """Wake the watchers for a commit, unless they were woken for it already."""
+        if (head, epoch) == self._heard:
+            return False
+        self._heard = (head, epoch)
+        self._watchers.wake_now()
+        return True
+
+    def _open_parts(self) -> _Parts:
+        parts = self._parts
+        if parts is None:
+            raise LineClosedError("this log is closed: open it first")
+        if parts.pid != os.getpid():
+            raise LogError("this log was opened before a fork: open it in each process by itself")
+        return parts
+
+
+def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Connection]:
+    """Open the file's two own connections, with its tables in place. Blocks."""
+    check_library()
+    path = location.path
+    check_place(path)
+    turnstile = Turnstile(Path(f"{path}.turn"))
+    made: list[sqlite3.Connection] = []
+    try:
+        turnstile.enter()
+        writing = connect(path, busy_timeout=location.busy_timeout)
+        made.append(writing)
+        migrate(writing, migrations("sqlite"), place=str(path))
+        writing.execute(sql.FOUND_LINE, (secrets.token_hex(EPOCH_BYTES),))
+        polling = connect(path, busy_timeout=location.busy_timeout, is_reader=True)
+        made.append(polling)
+        set_busy_timeout(polling, 0)
+        turnstile.leave()
+    except BaseException as error:
+        for connection in made:
+            connection.close()
+        turnstile.close()
+        if isinstance(error, sqlite3.Error):
+            raise fault_of(error, path) from error
+        raise
+    return turnstile, writing, polling
+
+
+def _close(parts: _Parts) -> None:
+    parts.readers.close()
+    for connection in parts.connections:
+        connection.close()
+    parts.turnstile.close()
