@@ -31,24 +31,27 @@ class Answer(msgspec.Struct, frozen=True):
         """Return the same answer with headers added; those of one name replace ours."""
         return Answer(self.status, merge_headers(self.headers, extra), self.body)
 
-    async def send(self, send: Send, *, without_body: bool = False) -> None:
+    async def send(
+        self, send: Send, *, without_body: bool = False, prefix: str = "http.response"
+    ) -> None:
         """Send it.
 
         Args:
             send: ASGI's send.
             without_body: Whether to leave the body out, as an answer to HEAD must.
+            prefix: What the types of ASGI's events begin with.
         """
         headers = self.headers
         if self.status not in {204, 304}:
             headers = [*headers, ("content-length", str(len(self.body)))]
         await send(
             {
-                "type": "http.response.start",
+                "type": f"{prefix}.start",
                 "status": self.status,
                 "headers": asgi_headers(headers),
             }
         )
-        await send({"type": "http.response.body", "body": b"" if without_body else self.body})
+        await send({"type": f"{prefix}.body", "body": b"" if without_body else self.body})
 
 
 def json_answer(body: bytes, *, status: int = 200, headers: Headers | None = None) -> Answer:

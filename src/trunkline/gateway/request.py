@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from trunkline.errors import LimitExceededError, TrunklineError, UsageError
+from trunkline.wire.http import Headers
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -36,6 +37,8 @@ class Request:
         self.scope = scope
         self.receive = receive
         self._base_path = base_path
+        #: CORS headers and the application's extra ones, which every answer carries.
+        self.response_headers: Headers = []
 
     @property
     def method(self) -> str:

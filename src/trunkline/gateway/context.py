@@ -1,0 +1,79 @@
+"""What every endpoint of one gateway shares, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from trunkline.channels.bus import Bus
+from trunkline.channels.hub import Hub
+from trunkline.gateway.access import Gatekeeper
+from trunkline.gateway.answer import Answer
+from trunkline.gateway.limits import ConnectionLimits, RateLimiter, client_key
+from trunkline.gateway.options import GatewayOptions
+from trunkline.gateway.origins import Origins
+from trunkline.gateway.request import Request, Send
+from trunkline.log.port import Log
+from trunkline.model.identity import Identity
+from trunkline.runtime.clock import Clock
+
+
+class Endpoint(Protocol):
+    """Serve the requests of some paths.
+
+    It returns an answer, which the gateway sends with the request's ``response_headers``; or None
+    when it has sent, or handed over, everything itself (then with those headers in its head).
+    What it raises becomes a problem, as long as nothing was sent.
+    """
+
+    async def __call__(self, request: Request, send: Send) -> Answer | None:
+        """Serve one request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Hold what the endpoints of a gateway share.
+
+    Args:
+        log: The open log.
+        hub: This process's hub on it.
+        bus: Publishes.
+        options: The settings; read them at each use.
+        gatekeeper: Says who asks and what it may read.
+        origins: Says which pages may use the gateway.
+        rates: Counts requests per client.
+        limits: Counts streams and WebSockets.
+        clock: Tells the time.
+    """
+
+    log: Log
+    hub: Hub
+    bus: Bus
+    options: GatewayOptions
+    gatekeeper: Gatekeeper
+    origins: Origins
+    rates: RateLimiter
+    limits: ConnectionLimits
+    clock: Clock
+
+    async def admit(self, request: Request) -> Identity:
+        """Find out who a request comes from, and count it.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The identity.
+
+        Raises:
+            UnknownIdentityError: Nobody is known for it.
+            LimitExceededError: This client asks too often.
+        """
+        try:
+            identity = await self.gatekeeper.identify(request)
+        except Exception:
+            # Guessing costs as much as asking.
+            self.rates.check(f"address:{request.address}")
+            raise
+        self.rates.check(client_key(identity, request.address))
+        return identity
