@@ -1,0 +1,96 @@
+"""The background work of something that opens and closes, owned by one task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from trunkline.errors import LineClosedError
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[object]]
+
+
+class Crew:
+    """Run background work in a task group that one task owns, from open to close.
+
+    Work that raises is reported and ends alone; whoever must go on is wrapped in
+    :func:`trunkline.runtime.loops.supervise`. Belongs to the event loop that opened it.
+
+    Args:
+        name: Names the owner's task, for debuggers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._group: asyncio.TaskGroup | None = None
+        self._members: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._owner: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start the owner; returns when :meth:`start` may be called."""
+        up = asyncio.Event()
+        self._owner = asyncio.create_task(self._own(up), name=self._name)
+        await up.wait()
+
+    def start(self, name: str, work: Work) -> asyncio.Task[None]:
+        """Run *work* until it returns or the crew closes.
+
+        Args:
+            name: Names the work in log lines.
+            work: A coroutine function without arguments.
+
+        Returns:
+            Its task, to wait for or to cancel.
+
+        Raises:
+            LineClosedError: The crew is not open.
+        """
+        if self._group is None or self._stop.is_set():
+            raise LineClosedError(f"{self._name} is not open: no background work")
+        task = self._group.create_task(_guarded(name, work), name=f"{self._name}: {name}")
+        self._members.add(task)
+        task.add_done_callback(self._members.discard)
+        return task
+
+    async def close(self, *, grace: float = 0.0) -> None:
+        """Give the work *grace* seconds to end by itself, cancel the rest and wait for it.
+
+        Work that refuses to be cancelled is reported and left, so that closing never hangs.
+
+        Args:
+            grace: Seconds.
+        """
+        if self._owner is None:
+            return
+        if grace and self._members:
+            await asyncio.wait(tuple(self._members), timeout=grace)
+        self._stop.set()
+        _, late = await asyncio.wait((self._owner,), timeout=max(grace, 5.0))
+        if late:
+            logger.error("%s: work does not end: %s", self._name, sorted(map(_name, self._members)))
+
+    async def _own(self, up: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            up.set()
+            try:
+                await self._stop.wait()
+            finally:
+                self._stop.set()
+                for task in tuple(self._members):
+                    task.cancel()
+
+
+def _name(task: asyncio.Task[None]) -> str:
+    return task.get_name()
+
+
+async def _guarded(name: str, work: Work) -> None:
+    try:
+        await work()
+    except Exception:
+        logger.exception("%s failed", name)
