@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from trunkline.errors import ConfigError
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Draft, Limits
@@ -29,10 +31,46 @@ class Retention:
         max_line_size: int | None = 10_000_000,
         receipt_age: float = RECEIPT_AGE,
     ) -> None:
-        self.default = checked(default or Limits())
+        self._default = checked(default or Limits())
         self.max_line_size = max_line_size
         self.receipt_age = receipt_age
         self._rules: dict[Pattern, Limits] = {}
+
+    @property
+    def default(self) -> Limits:
+        """Return or set the limits of channels without settings of their own."""
+        return self._default
+
+    @default.setter
+    def default(self, limits: Limits) -> None:
+        self._default = checked(limits)
+
+    @property
+    def max_backlog_size(self) -> int | None:
+        """Return or set the default's number of messages kept; None for no bound."""
+        return self._default.max_backlog_size
+
+    @max_backlog_size.setter
+    def max_backlog_size(self, size: int | None) -> None:
+        self.default = msgspec.structs.replace(self._default, max_backlog_size=size)
+
+    @property
+    def max_backlog_age(self) -> float | None:
+        """Return or set the default's seconds a message is kept; None for no bound."""
+        return self._default.max_backlog_age
+
+    @max_backlog_age.setter
+    def max_backlog_age(self, age: float | None) -> None:
+        self.default = msgspec.structs.replace(self._default, max_backlog_age=age)
+
+    @property
+    def clear_every(self) -> int:
+        """Return or set at which ids of a channel it is trimmed by size: every n-th."""
+        return self._default.clear_every
+
+    @clear_every.setter
+    def clear_every(self, ids: int) -> None:
+        self.default = msgspec.structs.replace(self._default, clear_every=ids)
 
     def set(self, pattern: str, limits: Limits | None) -> None:
         """Give the channels that match *pattern* limits of their own, or take them back.
