@@ -88,6 +88,13 @@ class Hub:
         finally:
             cancel()
 
+    def open(self) -> None:
+        """Begin anew, on the running event loop: a line that was closed may be opened again."""
+        self._news = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._closed = False
+        self._restart("", 0)
+
     def close(self) -> None:
         """Refuse new readers and wake the present ones, which then find the hub closed."""
         self._closed = True
