@@ -167,6 +167,7 @@ def ensure(name: str) -> None:
     if name in PIP_SETS:
         ensure_pinned(name)
     else:
+        ensure_pinned("dev")  # has npm
         ensure_chromium()
         ensure_browser_packages()
 
