@@ -6,7 +6,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from trunkline.errors import InvalidMessageError, InvalidTargetError, LimitExceededError, UsageError
+from trunkline.errors import (
+    InvalidMessageError,
+    InvalidTargetError,
+    LimitExceededError,
+    ProtocolError,
+    UsageError,
+)
 from trunkline.model import codec
 from trunkline.model.audience import Audience, audience_of
 from trunkline.model.channel import GLOBAL_PREFIX, check_name, check_site
@@ -209,3 +215,38 @@ class Published(msgspec.Struct, frozen=True):
     global_id: int
     position: str
     repeated: bool = False
+
+
+_published_decoder = msgspec.json.Decoder(Published | list[Published])
+
+
+def encode_body(requests: list[PublishRequest], *, is_batch: bool) -> bytes:
+    """Write the body of a publish call, for clients.
+
+    Args:
+        requests: The messages; a call that is no batch has one.
+        is_batch: Whether to send a list.
+
+    Returns:
+        JSON.
+    """
+    return _encoder.encode(requests if is_batch else requests[0])
+
+
+def decode_receipts(body: bytes) -> list[Published]:
+    """Read the answer to a publish call, for clients.
+
+    Args:
+        body: The response's body.
+
+    Returns:
+        The acknowledgements, in order; of a single message a list of one.
+
+    Raises:
+        ProtocolError: The body is no such answer.
+    """
+    try:
+        answer = _published_decoder.decode(body)
+    except _JSON_ERRORS as error:
+        raise ProtocolError(f"this is no answer to a publish: {error}") from error
+    return answer if isinstance(answer, list) else [answer]
