@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Access, Gatekeeper, Identify
 from trunkline.gateway.application import Application, ExtraHeaders, OnError, Reception
-from trunkline.gateway.context import Context
+from trunkline.gateway.context import Context, Endpoint
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter
+from trunkline.gateway.openapi import OpenAPIEndpoint
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
+from trunkline.gateway.publishing import PublishEndpoint
 from trunkline.gateway.request import Receive, Scope, Send
-from trunkline.gateway.router import Router
+from trunkline.gateway.router import MethodFilter, Router
+from trunkline.gateway.script import ScriptEndpoint
 from trunkline.log.port import Log
 from trunkline.runtime.clock import Clock, SystemClock
 
@@ -78,8 +79,13 @@ class Gateway:
         )
 
     def _router(self) -> Router:
-        pages: dict[str, Any] = {}
-        return Router(pages, poll=None, socket=None)
+        context = self.context
+        pages: dict[str, Endpoint] = {
+            "/api/publish": MethodFilter(PublishEndpoint(context), ["POST"]),
+            "/api/openapi.json": MethodFilter(OpenAPIEndpoint(context), ["GET", "HEAD"]),
+        }
+        script = MethodFilter(ScriptEndpoint(), ["GET", "HEAD"])
+        return Router(pages, script=script, poll=None, socket=None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

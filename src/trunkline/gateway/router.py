@@ -8,6 +8,7 @@ from trunkline.errors import UsageError
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.context import Endpoint
 from trunkline.gateway.request import Request, Send
+from trunkline.gateway.script import is_script_path
 
 POLL_PREFIX = "/message-bus/"
 
@@ -49,13 +50,20 @@ class Router:
     Args:
         pages: Path below the base path to the endpoint for HTTP requests.
         poll: Serves every path below ``/message-bus/`` that *pages* does not name.
+        script: Serves the browser client's modules.
         socket: Serves WebSockets at ``/ws``.
     """
 
     def __init__(
-        self, pages: Mapping[str, Endpoint], *, poll: Endpoint | None, socket: Endpoint | None
+        self,
+        pages: Mapping[str, Endpoint],
+        *,
+        poll: Endpoint | None,
+        script: Endpoint | None,
+        socket: Endpoint | None,
     ) -> None:
         self._pages = dict(pages)
+        self._script = script
         self._poll = poll
         self._socket = socket
 
@@ -68,4 +76,6 @@ class Router:
         page = self._pages.get(request.path)
         if page is None and request.path.startswith(POLL_PREFIX):
             return self._poll
+        if page is None and is_script_path(request.path):
+            return self._script
         return page

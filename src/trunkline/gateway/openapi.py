@@ -1,0 +1,142 @@
+"""The publish API described by OpenAPI 3.1, generated from the values it really reads."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+import trunkline
+from trunkline.gateway.answer import Answer, json_answer
+from trunkline.gateway.context import Context
+from trunkline.gateway.request import Request, Send
+from trunkline.wire.problem import CONTENT_TYPE, Problem
+from trunkline.wire.publish import Published, PublishRequest
+
+JSON: Final = "application/json"
+_STRUCTS: Final = (PublishRequest, Published, Problem)
+_ARGUMENT = re.compile(r"^ {4}(\w+): (.+(?:\n {6,}.+)*)", re.MULTILINE)
+_EXAMPLE: Final = {"channel": "/orders/7", "data": {"state": "paid"}, "key": "order-7-paid"}
+_SUMMARIES: Final = {
+    "PublishRequest": "A message to publish.",
+    "Published": "The receipt of a stored message.",
+    "Problem": "What is wrong, and what to do next (RFC 9457).",
+}
+
+# Status to what it means, for those answers that are problems.
+_PROBLEMS: Final = {
+    400: "The body is no JSON, or a channel's name is outside the grammar.",
+    401: "The key is missing or wrong.",
+    403: "The publish API is closed, or the page's origin is not allowed.",
+    408: "The body took too long.",
+    409: "An idempotency key returned with other content, or the channel is a stream.",
+    413: "The body, the batch or a message is too large; `limit` or the detail says which.",
+    422: "A message is wrong; the detail names its index in the batch and its field.",
+    429: "Too many requests; Retry-After says when to come back.",
+    503: "The log cannot be reached, or publishing is off; nothing was stored.",
+}
+
+
+class OpenAPIEndpoint:
+    """Serve ``GET /api/openapi.json``.
+
+    Args:
+        context: What the gateway's endpoints share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __call__(self, request: Request, send: Send) -> Answer:  # noqa: ARG002 - see Endpoint
+        """Answer with the document."""
+        root = str(request.scope.get("root_path", "")).rstrip("/")
+        server = f"{root}{self._context.options.base_path}" or "/"
+        document = describe(server, max_batch=self._context.options.max_batch)
+        return json_answer(msgspec.json.encode(document))
+
+
+def describe(server: str, *, max_batch: int) -> dict[str, Any]:
+    """Make the OpenAPI document.
+
+    Args:
+        server: The path below which the API is served.
+        max_batch: How many messages a batch may have.
+
+    Returns:
+        The document, ready to encode.
+    """
+    _, schemas = msgspec.json.schema_components(
+        _STRUCTS, ref_template="#/components/schemas/{name}"
+    )
+    for struct in _STRUCTS:
+        _document(struct, schemas[struct.__name__])
+    # The wait is sent as a header, never in the document.
+    schemas["Problem"]["properties"].pop("retry_after")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Trunkline publish API",
+            "version": trunkline.__version__,
+            "description": "Publish messages, durably and in order. A batch is stored whole or "
+            "not at all; an idempotency key makes a repetition harmless.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": server}],
+        "security": [{"key": []}],
+        "paths": {"/api/publish": {"post": _operation(max_batch)}},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "One of the server's `publish_keys`.",
+                }
+            },
+        },
+    }
+
+
+def _operation(max_batch: int) -> dict[str, Any]:
+    body = _one_or_more("PublishRequest", max_batch=max_batch)
+    return {
+        "operationId": "publish",
+        "summary": "Publish one message, or a batch in one commit",
+        "requestBody": {"required": True, "content": {JSON: {"schema": body, "example": _EXAMPLE}}},
+        "responses": {
+            "200": {
+                "description": "Everything is stored and will survive a crash.",
+                "content": {JSON: {"schema": _one_or_more("Published", max_batch=max_batch)}},
+            },
+            **{str(status): _problem(status, text) for status, text in _PROBLEMS.items()},
+        },
+    }
+
+
+def _one_or_more(name: str, *, max_batch: int) -> dict[str, Any]:
+    one = {"$ref": f"#/components/schemas/{name}"}
+    return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": max_batch}]}
+
+
+def _problem(status: int, text: str) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": text,
+        "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status in {429, 503}:
+        wait = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
+        response["headers"] = {"Retry-After": wait}
+    return response
+
+
+def _document(struct: type, schema: dict[str, Any]) -> None:
+    """Give a schema the words of its struct's docstring, field by field."""
+    text = inspect.getdoc(struct) or ""
+    schema["description"] = _SUMMARIES[struct.__name__]
+    words: Mapping[str, str] = dict(_ARGUMENT.findall(text))
+    for name, field in schema["properties"].items():
+        if name in words:
+            field["description"] = " ".join(words[name].split()).replace("``", "`")
