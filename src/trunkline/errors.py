@@ -21,6 +21,7 @@ TrunklineError
 │   ├── LogUnavailableError    locked, unreachable, out of space: try again later
 │   ├── LogCorruptError        the stored data cannot be trusted
 │   └── SchemaTooNewError      the store was written by a newer release
+├── ServerUnavailableError     a client gave up on its server; asking again later is safe
 ├── GapError                   a reader's position is older than what is kept, or of another epoch
 └── ProtocolError              a peer sent what the protocol does not allow
 """
@@ -231,6 +232,24 @@ class SchemaTooNewError(LogError):
 
     status = 500
     code = "schema-too-new"
+
+
+class ServerUnavailableError(TrunklineError):
+    """Report that a client could not reach its server in time, or got no usable answer.
+
+    Whether the last attempt took effect is unknown. A publish that is made again under the same
+    key is safe.
+
+    Attributes:
+        key: The idempotency key of the publish that was given up, or None.
+    """
+
+    status = 503
+    code = "server-unavailable"
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class GapError(TrunklineError):
