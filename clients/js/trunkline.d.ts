@@ -1,0 +1,143 @@
+/** Trunkline's browser client. */
+
+export type TransportName = "websocket" | "sse" | "long-polling" | "polling";
+
+export type Status = "connecting" | "live" | "waiting" | "offline" | "closed";
+
+/** One message of a channel. */
+export interface Message<Data = unknown> {
+  channel: string;
+  /** Dense within the channel: 1, 2, 3 … */
+  message_id: number;
+  /** Dense within the line. */
+  global_id: number;
+  /** Unix seconds. Absent while polling, whose protocol has no such field. */
+  published_at?: number;
+  data: Data;
+  /** Absent when there are none, and while polling. */
+  headers?: Record<string, string>;
+}
+
+/** Messages before `position` can't be had any more: reload what was built from them. */
+export interface Gap {
+  /** `trimmed`: they were too old; `reset`: the log is another one now. */
+  reason: "trimmed" | "reset";
+  /** The channels and patterns concerned, as subscribed. */
+  channels: string[];
+  /** Where reading goes on; null while polling. */
+  position: string | null;
+}
+
+/** The server does not serve this channel to us. */
+export interface Refusal {
+  channel: string;
+  /** Such as `access-denied`, or `pattern-unsupported` while polling. */
+  code: string;
+  detail: string;
+}
+
+export interface StatusChange {
+  status: Status;
+  previous: Status;
+  /** In use, or being tried. */
+  transport: string | null;
+  /** Why the connection ended: the server's word (`shutdown`, `expired` …) or ours, else empty. */
+  reason: string;
+  /** Milliseconds until the next attempt while waiting or offline. */
+  retryIn: number | null;
+}
+
+/** Names what went wrong, with the server's problem code and HTTP status where there is one. */
+export class TrunklineError extends Error {
+  readonly code: string;
+  readonly status: number | null;
+  readonly transport: string | null;
+}
+
+/** A transport of your own: it reports to `context.sink` as the built-in ones do. */
+export interface TransportKind {
+  readonly transport: string;
+  supported(env: object): boolean;
+  new (context: object): {
+    start(subscriptions: object[]): void;
+    add(subscriptions: object[]): void;
+    remove(subscriptions: object[]): void;
+    close(): void;
+    probe?(): void;
+    readonly rhythm?: number;
+  };
+}
+
+export interface Options {
+  /** In order of preference. Default: `websocket`, `sse`, `long-polling`. */
+  transports?: Array<TransportName | TransportKind>;
+  /** Default: 32 random hex digits. */
+  clientId?: string;
+  /** Sent with SSE and polling requests; browsers allow none on a WebSocket. */
+  headers?: Record<string, string>;
+  /** For requests by fetch. Default: `same-origin`. */
+  credentials?: RequestCredentials;
+  /** The server's heartbeat interval in ms. Default 15000; the server's own word wins. */
+  heartbeat?: number;
+  /** Milliseconds between polls that are not held. Default 5000. */
+  pollInterval?: number;
+  /** Ceiling of the first wait and of all waits in ms. Default 500 and 30000. */
+  backoff?: { base?: number; cap?: number };
+  /** Replacements for fetch, WebSocket, timers, clock and chance, for tests. */
+  env?: object;
+}
+
+export interface Start {
+  /** Resume from here; `"0"` is the oldest kept; null, the default, is from now. */
+  position?: string | 0 | null;
+  /** Begin with the newest N messages. Not with a pattern, not with `position`. */
+  last?: number | null;
+  /** Hears gaps that concern this subscription. */
+  onGap?: (gap: Gap) => void;
+  /** Hears that this subscription is refused. */
+  onRefused?: (refusal: Refusal) => void;
+}
+
+export interface Subscription {
+  readonly channel: string;
+  /**
+   * Give it to `subscribe` later and nothing is lost. Null before the first answer; `"0"` while
+   * only polling was used, which knows no positions of the line.
+   */
+  readonly position: string | null;
+  unsubscribe(): void;
+}
+
+export interface Events {
+  status: StatusChange;
+  gap: Gap;
+  /** Every message, once, before the callbacks of its subscriptions. */
+  message: Message;
+  error: TrunklineError;
+  refused: Refusal;
+}
+
+/** A connection to one gateway, shared by any number of subscriptions. */
+export class Trunkline {
+  /** @param base the gateway's base path or URL, default `/` */
+  constructor(base?: string, options?: Options);
+  readonly clientId: string;
+  readonly status: Status;
+  readonly transport: string | null;
+  /** Resumes all present subscriptions; null while one of them has no position. */
+  readonly position: string | null;
+  /** Receive a channel's messages, or those of every channel that matches a pattern. */
+  subscribe<Data = unknown>(
+    channel: string,
+    callback: (message: Message<Data>) => void,
+    start?: Start,
+  ): Subscription;
+  /** Hear an event; returns a function that stops it. */
+  on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
+  /** Drop the connection and resume: at once, or `after` so many milliseconds. */
+  reconnect(options?: { after?: number }): void;
+  /** Use other transports from now on; subscriptions resume where they stand. */
+  use(transports: Array<TransportName | TransportKind>): void;
+  /** End the line for good. */
+  close(): void;
+}

@@ -1,0 +1,252 @@
+/**
+ * Trunkline's browser client: subscriptions that survive whatever happens to the connection.
+ *
+ *     import { Trunkline } from "/trunkline.js";
+ *     const line = new Trunkline("/");
+ *     line.subscribe("/chat/7", (message) => console.log(message.data), { last: 20 });
+ *
+ * This module joins the parts: `ledger` knows positions, `lifecycle` decides when to connect,
+ * and each transport carries the same subscriptions its own way.
+ */
+
+import { Connection } from "./trunkline/connection.js";
+import { isPattern, matcher, parsePosition, Place } from "./trunkline/ledger.js";
+import { LongPollTransport, PollTransport } from "./trunkline/poll.js";
+import { SseTransport } from "./trunkline/sse.js";
+import { identifier, surroundings, TrunklineError } from "./trunkline/surroundings.js";
+import { WebSocketTransport } from "./trunkline/websocket.js";
+
+export { TrunklineError };
+
+const TRANSPORTS = [WebSocketTransport, SseTransport, LongPollTransport, PollTransport];
+const DEFAULT_ORDER = ["websocket", "sse", "long-polling"];
+const EVENTS = ["status", "gap", "message", "error", "refused"];
+
+/** A connection to one gateway, shared by any number of subscriptions. */
+export class Trunkline {
+  #env;
+  #connection;
+  #listeners = new Map(EVENTS.map((name) => [name, new Set()]));
+  #subs = new Set();
+  #fresh = new Set(); // subscribed in this turn, not yet handed to the connection
+  #isClosed = false;
+
+  constructor(base = "/", options = {}) {
+    this.#env = { ...surroundings(), ...options.env };
+    const root = new URL(base.endsWith("/") ? base : `${base}/`, this.#env.location());
+    this.clientId = options.clientId ?? identifier(this.#env.random);
+    this.#connection = new Connection({
+      env: this.#env,
+      kinds: choose(options.transports ?? DEFAULT_ORDER, this.#env),
+      receiver: this.#receiver(),
+      heartbeat: options.heartbeat ?? 15_000,
+      backoff: options.backoff,
+      context: {
+        clientId: this.clientId,
+        headers: options.headers ?? {},
+        credentials: options.credentials ?? "same-origin",
+        pollInterval: options.pollInterval ?? 5_000,
+        url: (path, query = {}) => {
+          const url = new URL(path, root);
+          for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
+          return url;
+        },
+      },
+    });
+  }
+
+  /** connecting, live, waiting (for the next attempt), offline or closed. */
+  get status() {
+    return this.#connection.status;
+  }
+
+  /** The transport in use or being tried, or null. */
+  get transport() {
+    return this.#connection.transport;
+  }
+
+  /** The position that resumes all present subscriptions, or null while one has none. */
+  get position() {
+    const places = [...this.#subs].map((sub) => sub.place);
+    if (places.length === 0 || places.some((place) => !parsePosition(place.text))) return null;
+    if (new Set(places.map((place) => place.epoch)).size > 1) return null;
+    return places.reduce((a, b) => (b.globalId < a.globalId ? b : a)).text;
+  }
+
+  /**
+   * Receive a channel's messages, or those of every channel that matches a pattern.
+   *
+   * @param {string} channel a name such as `/chat/7`, or a pattern such as `/chat/**`
+   * @param {(message: object) => void} callback
+   * @param {object} [start] `position` to resume from ("0" is the oldest kept), or `last` N first;
+   *   neither means from now; `onGap` and `onRefused` hear what concerns this subscription
+   */
+  subscribe(channel, callback, { position = null, last = null, onGap, onRefused } = {}) {
+    if (this.#isClosed) throw new TrunklineError("this line is closed", { code: "closed" });
+    if (typeof channel !== "string" || !channel.startsWith("/")) {
+      throw new TypeError(`a channel starts with "/": ${String(channel)}`);
+    }
+    if (typeof callback !== "function") throw new TypeError("subscribe needs a callback");
+    if (last !== null && isPattern(channel)) throw new TypeError("last needs a channel, not a pattern");
+    const sub = {
+      name: channel,
+      isPattern: isPattern(channel),
+      matches: matcher(channel),
+      place: new Place({ position, last }),
+      callback,
+      onGap,
+      onRefused,
+    };
+    this.#subs.add(sub);
+    // Everything subscribed in one turn of the event loop goes out in one request.
+    if (this.#fresh.size === 0) queueMicrotask(() => this.#admit());
+    this.#fresh.add(sub);
+    return {
+      channel,
+      get position() {
+        return sub.place.text;
+      },
+      unsubscribe: () => this.#forget(sub),
+    };
+  }
+
+  /** Hear an event; returns a function that stops it. */
+  on(name, listener) {
+    const listeners = this.#listeners.get(name);
+    if (!listeners) throw new TypeError(`no event ${name}: there are ${EVENTS.join(", ")}`);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /** Drop the connection and resume: at once, or `after` so many milliseconds. */
+  reconnect({ after = 0 } = {}) {
+    if (this.#subs.size > 0) this.#connection.restart(after);
+  }
+
+  /** Use other transports from now on; subscriptions resume where they stand. */
+  use(transports) {
+    this.#connection.use(choose(transports, this.#env));
+  }
+
+  /** End the line for good. */
+  close() {
+    this.#isClosed = true;
+    this.#subs.clear();
+    this.#connection.rest();
+  }
+
+  #admit() {
+    const fresh = [...this.#fresh].filter((sub) => this.#subs.has(sub));
+    this.#fresh.clear();
+    if (fresh.length > 0) this.#connection.add(fresh);
+  }
+
+  #forget(sub) {
+    if (!this.#subs.delete(sub)) return;
+    if (this.#subs.size === 0) this.#connection.rest();
+    else this.#connection.remove([sub]);
+  }
+
+  // ── what the connection reports ──
+
+  #receiver() {
+    return {
+      subscriptions: () => {
+        this.#fresh.clear();
+        return [...this.#subs];
+      },
+      changed: (change) => this.#emit("status", change),
+      failed: (error) => this.#emit("error", error),
+      ready: (subs, position) => {
+        const parsed = parsePosition(position);
+        if (parsed) for (const sub of subs) sub.place.anchor(parsed);
+      },
+      position: (position, subs) => {
+        const parsed = parsePosition(position);
+        for (const { place } of subs) {
+          if (place.epoch === parsed?.epoch) place.move(parsed.globalId);
+        }
+      },
+      message: (message, subs, scope) => this.#deliver(message, subs, scope),
+      gap: (notice, subs) => this.#gap(notice, subs),
+      refused: (refusals, subs) => this.#refused(refusals, subs),
+    };
+  }
+
+  /**
+   * Hand a message to its subscriptions, once each.
+   *
+   * @param {"all"|"own"|"none"} scope whose position it moves: that of all `subs`, of those it is
+   *   for, or nobody's, because the order it came in promises nothing
+   */
+  #deliver(message, subs, scope) {
+    const takers = [];
+    for (const sub of subs) {
+      if (!this.#subs.has(sub)) continue;
+      const isOwn = sub.matches(message.channel);
+      if (isOwn && sub.place.admits(message)) {
+        sub.place.note(message);
+        takers.push(sub);
+      } else if (isOwn && !sub.isPattern) {
+        sub.place.pass(message);
+      }
+      if (scope === "all" || (scope === "own" && isOwn)) sub.place.move(message.global_id);
+    }
+    if (takers.length === 0) return;
+    this.#emit("message", message);
+    for (const sub of takers) if (this.#subs.has(sub)) this.#call(sub.callback, message);
+  }
+
+  #gap({ reason, channels = [], position = null }, subs) {
+    const parsed = parsePosition(position);
+    const losers = [...subs].filter((sub) => {
+      return this.#subs.has(sub) && channels.includes(sub.name) && sub.place.lose(parsed, reason);
+    });
+    if (losers.length === 0) return;
+    const names = [...new Set(losers.map((sub) => sub.name))];
+    const gap = { reason, channels: names, position };
+    this.#emit("gap", gap);
+    for (const sub of losers) if (sub.onGap) this.#call(sub.onGap, gap);
+  }
+
+  #refused(refusals, subs) {
+    for (const refusal of refusals) {
+      this.#emit("refused", refusal);
+      for (const sub of subs) {
+        if (sub.name === refusal.channel && sub.onRefused) this.#call(sub.onRefused, refusal);
+      }
+    }
+  }
+
+  #emit(name, value) {
+    const listeners = this.#listeners.get(name);
+    for (const listener of [...listeners]) this.#call(listener, value);
+    if (name === "error" && listeners.size === 0) this.#env.report(value);
+  }
+
+  /** Call a user's function; what it throws stops nobody else. */
+  #call(callback, value) {
+    try {
+      const result = callback(value);
+      result?.then?.(null, (error) => this.#env.report(error));
+    } catch (error) {
+      this.#env.report(error);
+    }
+  }
+}
+
+/** Return the transports that work here, by name, in the order wanted. */
+function choose(wanted, env) {
+  const found = new Map();
+  for (const entry of wanted) {
+    const kind =
+      typeof entry === "string" ? TRANSPORTS.find((one) => one.transport === entry) : entry;
+    if (!kind) {
+      const names = TRANSPORTS.map((one) => one.transport).join(", ");
+      throw new TypeError(`no transport ${entry}: there are ${names}`);
+    }
+    if (kind.supported(env)) found.set(kind.transport, kind);
+  }
+  if (found.size === 0) throw new TrunklineError("no transport works here", { code: "unsupported" });
+  return found;
+}

@@ -1,0 +1,221 @@
+/**
+ * The last resort: message_bus's poll protocol, held open by the server or asked again and again.
+ *
+ * Its positions are ids within a channel, and it knows names only, no patterns.
+ */
+
+import { blocks, drain } from "./framing.js";
+import { retryAfter } from "./lifecycle.js";
+
+const FIRST_BLOCK = 3_000; // ms; a server sends one at once, so a proxy is holding it back
+const PLAIN_POLLS = 30; // polls without streaming after that
+const SOON = 100; // ms before the next poll when there is reason to ask again
+
+/** Serve subscriptions by polling; `LongPollTransport` lets the server hold the request. */
+export class PollTransport {
+  static transport = "polling";
+  static supported = (env) => typeof env.fetch === "function";
+
+  #context;
+  #sink;
+  #held;
+  #subs = new Set();
+  #controller = null;
+  #isClosed = false;
+  #sequence = 0;
+  #plainPolls = 0;
+  #alarm = null;
+  #wake = null;
+
+  constructor(context, held = false) {
+    this.#context = context;
+    this.#sink = context.sink;
+    this.#held = held;
+  }
+
+  /** Begin polling for these subscriptions. */
+  start(subs) {
+    this.add(subs);
+    this.#loop().then(
+      (end) => this.#isClosed || this.#sink.ended(end),
+      (error) => this.#isClosed || this.#sink.ended({ retry: null, reason: String(error?.message ?? error) }),
+    );
+  }
+
+  /** Poll for more subscriptions, at once. */
+  add(subs) {
+    for (const sub of subs) {
+      this.#subs.add(sub);
+      if (!sub.isPattern) continue;
+      const detail = "polling reads channels by name; patterns need WebSocket or SSE";
+      this.#sink.refused([{ channel: sub.name, code: "pattern-unsupported", detail }], [sub]);
+    }
+    this.#interrupt();
+  }
+
+  /** Poll for these no longer. */
+  remove(subs) {
+    for (const sub of subs) this.#subs.delete(sub);
+  }
+
+  /** The longest time between two signs of life, in ms: a held request may be silent. */
+  get rhythm() {
+    return Math.max(30_000, 1.25 * this.#context.pollInterval);
+  }
+
+  /** Stop polling and report nothing more. */
+  close() {
+    this.#isClosed = true;
+    this.#interrupt();
+  }
+
+  #interrupt() {
+    this.#controller?.abort();
+    this.#wake?.();
+  }
+
+  async #loop() {
+    let isAnswered = false; // the first answer must come at once: it shows that polling works
+    while (!this.#isClosed) {
+      const asked = [...this.#subs].filter((sub) => !sub.isPattern);
+      if (asked.length === 0) return { retry: null, reason: "there is no channel polling can read" };
+      // Beginnings are settled by an answer that comes at once, so that what it holds is backlog.
+      const begins = asked.some((sub) => !sub.place.known && sub.place.messageId === null);
+      const poll = { asked, isHeld: this.#held && isAnswered && !begins, count: 0, wasHeld: false };
+      this.#controller = new AbortController();
+      try {
+        const end = await this.#poll(poll);
+        if (end) return end;
+        isAnswered = true;
+      } catch (error) {
+        if (!this.#controller.signal.aborted) throw error;
+        continue; // subscriptions changed, or a proxy holds blocks back: ask again
+      }
+      await this.#pause(poll);
+    }
+    return { retry: null, reason: "" };
+  }
+
+  async #poll(poll) {
+    const { env, headers, credentials } = this.#context;
+    const isChunked = poll.isHeld && this.#plainPolls === 0;
+    if (poll.isHeld && this.#plainPolls > 0) this.#plainPolls -= 1;
+    const url = this.#context.url(`message-bus/${encodeURIComponent(this.#context.clientId)}/poll`);
+    if (!poll.isHeld) url.searchParams.set("dlp", "t");
+    const extra = { "content-type": "application/json", "x-trunkline-gaps": "true" };
+    if (!isChunked) extra["dont-chunk"] = "true";
+    this.#sequence += 1;
+    const started = env.now();
+    const { signal } = this.#controller;
+    const response = await env.fetch(url.href, {
+      method: "POST",
+      headers: { ...headers, ...extra },
+      body: JSON.stringify({ ...positions(poll.asked), __seq: this.#sequence }),
+      credentials,
+      cache: "no-store",
+      signal,
+    });
+    if (!response.ok) {
+      const problem = await this.#context.problem(response);
+      const retry = retryAfter(response.headers.get("retry-after"), env.now());
+      return { retry, status: response.status, reason: problem.detail, problem };
+    }
+    this.#sink.heard();
+    this.#sink.up();
+    const isStream = (response.headers.get("content-type") ?? "").startsWith("text/plain");
+    if (isStream) await this.#stream(response, poll, signal);
+    else this.#receive(await response.json(), poll, signal);
+    this.#sink.heard();
+    poll.wasHeld = isStream || env.now() - started > 1_000;
+    return null;
+  }
+
+  async #stream(response, poll, signal) {
+    const { env } = this.#context;
+    const controller = this.#controller;
+    const buffered = env.setTimeout(() => {
+      this.#plainPolls = PLAIN_POLLS;
+      controller.abort();
+    }, FIRST_BLOCK);
+    const feed = blocks((messages) => {
+      env.clearTimeout(buffered);
+      this.#receive(messages, poll, signal);
+    });
+    try {
+      await drain(response, feed, () => signal.aborted || this.#sink.heard());
+    } finally {
+      env.clearTimeout(buffered);
+    }
+  }
+
+  #receive(messages, poll, signal) {
+    if (signal.aborted) return;
+    const status = messages.find((message) => message.channel === "/__status")?.data ?? {};
+    for (const message of messages) {
+      if (message.channel === "/__gap") this.#gaps(message.data, poll);
+    }
+    const real = messages.filter((message) => !message.channel.startsWith("/__"));
+    const beginners = poll.asked.filter((sub) => sub.place.messageId === null && !sub.place.known);
+    for (const sub of beginners) begin(sub, real);
+    for (const message of real) this.#sink.message(message, this.#asked(poll), "own");
+    for (const sub of this.#asked(poll)) {
+      if (sub.name in status) sub.place.settle(status[sub.name]);
+      else if (beginners.includes(sub) && sub.place.messageId === null) sub.place.settle(0);
+    }
+    poll.count += real.length;
+  }
+
+  #asked(poll) {
+    return poll.asked.filter((sub) => this.#subs.has(sub));
+  }
+
+  #gaps(data, poll) {
+    for (const [channel, { reason }] of Object.entries(data)) {
+      this.#sink.gap({ reason, channels: [channel], position: null }, this.#asked(poll));
+    }
+  }
+
+  #pause({ count, wasHeld, isHeld }) {
+    const { env, pollInterval } = this.#context;
+    const isNews = this.#held && (count > 0 || wasHeld || !isHeld);
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        env.clearTimeout(this.#alarm);
+        this.#wake = null;
+        resolve();
+      };
+      const wait = isNews ? SOON : pollInterval * (0.75 + env.random() / 2);
+      this.#alarm = env.setTimeout(() => this.#wake?.(), wait);
+    });
+  }
+}
+
+/** Poll with requests that the server holds until there is something to say. */
+export class LongPollTransport extends PollTransport {
+  static transport = "long-polling";
+
+  constructor(context) {
+    super(context, true);
+  }
+}
+
+/** Return one position per channel: the oldest that any of its subscriptions needs. */
+function positions(subs) {
+  const found = new Map();
+  for (const { name, place } of subs) {
+    const position = place.pollText;
+    const other = found.get(name);
+    if (other === undefined) found.set(name, position);
+    // A count and an id can't be compared: read everything kept, and sort it out here.
+    else if (position < 0 !== other < 0) found.set(name, 0);
+    else found.set(name, Math.min(position, other));
+  }
+  return Object.fromEntries(found);
+}
+
+/** Skip what lies before a subscription's beginning in a channel's whole backlog. */
+function begin({ name, place }, messages) {
+  const own = messages.filter((message) => message.channel === name);
+  const skipped = own[own.length - 1 - (place.last ?? 0)];
+  if (skipped) place.settle(skipped.message_id);
+}
