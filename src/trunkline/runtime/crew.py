@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from trunkline.errors import LineClosedError
 
@@ -29,6 +30,7 @@ class Crew:
         self._members: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
+        self._spared: asyncio.Task[Any] | None = None
 
     async def open(self) -> None:
         """Start the owner; returns when :meth:`start` may be called."""
@@ -36,15 +38,12 @@ class Crew:
         self._owner = asyncio.create_task(self._own(up), name=self._name)
         await up.wait()
 
-    def start(self, name: str, work: Work) -> asyncio.Task[None]:
+    def start(self, name: str, work: Work) -> None:
         """Run *work* until it returns or the crew closes.
 
         Args:
             name: Names the work in log lines.
             work: A coroutine function without arguments.
-
-        Returns:
-            Its task, to wait for or to cancel.
 
         Raises:
             LineClosedError: The crew is not open.
@@ -54,24 +53,30 @@ class Crew:
         task = self._group.create_task(_guarded(name, work), name=f"{self._name}: {name}")
         self._members.add(task)
         task.add_done_callback(self._members.discard)
-        return task
 
     async def close(self, *, grace: float = 0.0) -> None:
         """Give the work *grace* seconds to end by itself, cancel the rest and wait for it.
 
-        Work that refuses to be cancelled is reported and left, so that closing never hangs.
+        Work that refuses to be cancelled is reported and left, so that closing never hangs. A
+        member may close its own crew: it is neither waited for nor cancelled.
 
         Args:
             grace: Seconds.
         """
         if self._owner is None:
             return
-        if grace and self._members:
-            await asyncio.wait(tuple(self._members), timeout=grace)
+        me = asyncio.current_task()
+        others = {task for task in self._members if task is not me}
+        if grace and others:
+            await asyncio.wait(others, timeout=grace)
+        self._spared = me
         self._stop.set()
-        _, late = await asyncio.wait((self._owner,), timeout=max(grace, 5.0))
-        if late:
-            logger.error("%s: work does not end: %s", self._name, sorted(map(_name, self._members)))
+        if others:
+            await asyncio.wait(others, timeout=max(grace, 5.0))
+        if late := sorted(task.get_name() for task in others if not task.done()):
+            logger.error("%s: work does not end: %s", self._name, ", ".join(late))
+        elif me not in self._members:
+            await asyncio.wait((self._owner,))
 
     async def _own(self, up: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -82,11 +87,8 @@ class Crew:
             finally:
                 self._stop.set()
                 for task in tuple(self._members):
-                    task.cancel()
-
-
-def _name(task: asyncio.Task[None]) -> str:
-    return task.get_name()
+                    if task is not self._spared:
+                        task.cancel()
 
 
 async def _guarded(name: str, work: Work) -> None:

@@ -1,0 +1,197 @@
+"""The line: one object that opens the log, starts what runs behind it, and hands out the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from trunkline.channels.bus import Bus, SiteLookup
+from trunkline.channels.filters import Filters
+from trunkline.channels.hub import Hub
+from trunkline.channels.listener import Listener
+from trunkline.config import Settings
+from trunkline.errors import LineClosedError
+from trunkline.log.port import Log
+from trunkline.log.registry import engine_for
+from trunkline.log.retention import Retention
+from trunkline.log.standby import StandbyLog
+from trunkline.runtime.clock import Clock, SystemClock
+from trunkline.runtime.crew import Crew
+from trunkline.runtime.loops import repeat, supervise
+
+
+class Trunkline(Bus):
+    """Publish once, durably, and have every kind of listener receive it in order.
+
+    A line opens itself at its first use and is then its user's to close; ``async with line:``
+    does both. It belongs to the process and the event loop that opened it.
+
+    Args:
+        log: URL of the log, such as ``sqlite:///app.db``; by default as the settings say.
+        site_lookup: Gives the tenant where a call names none.
+        clock: Tells the time.
+        **settings: As in :class:`trunkline.config.Settings`; the gateway's too.
+
+    Attributes:
+        settings: What was set, and where.
+        retention: How long messages are kept; may be changed while the line runs.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range, or no engine keeps such a log.
+    """
+
+    def __init__(
+        self,
+        log: str | None = None,
+        *,
+        site_lookup: SiteLookup | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        given: Mapping[str, Any] = settings if log is None else {"log": log, **settings}
+        self.settings = Settings.load(given)
+        self.retention: Retention = self.settings.retention()
+        self._clock = clock or SystemClock()
+        self._standby = StandbyLog(self._make_engine)
+        filters = Filters()
+        super().__init__(
+            self._standby,
+            Hub(self._standby, filters, ring_bytes=self.settings.ring_bytes),
+            filters=filters,
+            site_lookup=site_lookup or self._default_site(),
+            ready=self._be_ready,
+            listen=self._run_listener,
+        )
+        self._crew: Crew | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._turn = asyncio.Lock()
+        self._was_closed = False
+        if self.settings.off:
+            self.off()
+        else:
+            self._standby.check()
+
+    # -- opening and closing ------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Open the log and start what runs behind the line. Idempotent; also after a close.
+
+        Returns:
+            The line itself.
+
+        Raises:
+            LogError: The log can't be used; the message names the cause and the fix.
+            LineClosedError: The line is open in another process or event loop.
+        """
+        self._check_place()
+        async with self._turn:
+            if self._crew is None:
+                await self._open()
+        return self
+
+    async def _open(self) -> None:
+        crew = Crew("trunkline")
+        await self._log.open()
+        try:
+            await crew.open()
+        except BaseException:
+            await self._log.close()
+            raise
+        self._loop, self._process = asyncio.get_running_loop(), os.getpid()
+        self._hub.open()
+        crew.start("hub", partial(supervise, "hub", self._hub.run))
+        crew.start("sweep", partial(self._sweep_on, self.settings.sweep_interval))
+        self._crew, self._was_closed = crew, False
+
+    async def _sweep_on(self, every: float) -> None:
+        await repeat("sweep", self._log.sweep, every=every)
+
+    async def close(self) -> None:
+        """End the listeners, let them finish the message in hand, and close the log. Idempotent.
+
+        Raises:
+            LineClosedError: The line is open in another process or event loop.
+        """
+        self._check_place()
+        async with self._turn:
+            self._was_closed = True
+            crew, self._crew = self._crew, None
+            if crew is None:
+                return
+            self._hub.close()
+            try:
+                await crew.close(grace=self.settings.close_grace)
+            finally:
+                self._loop = None
+                await self._log.close()
+
+    async def __aenter__(self) -> Self:
+        if self.is_off and not self._publishes:
+            return self
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the log is open."""
+        return self._crew is not None
+
+    def _check_place(self) -> None:
+        """Refuse a line that somebody else opened: its locks, threads and sockets are theirs."""
+        if self._loop is None:
+            return
+        if self._process != os.getpid():
+            raise LineClosedError(
+                f"this line was opened in process {self._process}, before a fork: open a line of "
+                "its own in each process, after the fork"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise LineClosedError(
+                "this line is open in another event loop: close it there, or make a line per loop"
+            )
+
+    async def _be_ready(self) -> None:
+        if self._loop is asyncio.get_running_loop():
+            return
+        self._check_place()
+        if self.is_off and not self._publishes:
+            return  # no engine is opened: what is read from it is empty
+        if self._was_closed:
+            raise LineClosedError("this line was closed: open it again, or make another")
+        await self.open()
+
+    # -- what runs behind ---------------------------------------------------------------------
+
+    def _make_engine(self) -> Log:
+        settings = self.settings
+        return engine_for(settings.log).from_url(
+            settings.log,
+            retention=self.retention,
+            clock=self._clock,
+            options=settings.log_options,
+        )
+
+    def _default_site(self) -> SiteLookup | None:
+        site = self.settings.site_id
+        return None if site is None else lambda: site
+
+    def _run_listener(self, listener: Listener) -> None:
+        if self._crew is not None:
+            self._crew.start(repr(listener), partial(listener.run, asyncio.sleep))
+
+    def __repr__(self) -> str:
+        effective = {one.name: one.value for one in self.settings.effective()}
+        state = "off" if self.is_off else "open" if self.is_open else "not open"
+        return f"<Trunkline {effective['log']} {state}>"
