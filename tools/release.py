@@ -7,12 +7,12 @@ uploads them with twine, from a clean tree whose commit carries the version's ta
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import tomllib
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,8 +44,8 @@ def refuse(reasons: Iterable[str]) -> None:
 
 
 def version() -> str:
-    """Return the version in ``pyproject.toml``."""
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    """Return the release that this tree is."""
+    return str(runpy.run_path(str(ROOT / "src/trunkline/model/release.py"))["VERSION"])
 
 
 def build() -> tuple[Path, Path]:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-import trunkline
 from trunkline.gateway.answer import Answer, json_answer
 from trunkline.gateway.context import Context
 from trunkline.gateway.request import Request, Send
+from trunkline.model.release import VERSION
 from trunkline.wire.problem import CONTENT_TYPE, Problem
 from trunkline.wire.publish import Published, PublishRequest
 
@@ -79,7 +79,7 @@ def describe(server: str, *, max_batch: int) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Trunkline publish API",
-            "version": trunkline.__version__,
+            "version": VERSION,
             "description": "Publish messages, durably and in order. A batch is stored whole or "
             "not at all; an idempotency key makes a repetition harmless.",
             "license": {"name": "MIT", "identifier": "MIT"},
