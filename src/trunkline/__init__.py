@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trunkline.model.release import VERSION as __version__
+from trunkline.model.release import VERSION
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trunkline.model.interest import ANY_SITE
     from trunkline.model.message import Limits, Message, Receipt
     from trunkline.model.position import Position
+
+__version__ = VERSION
 
 __all__ = [
     "ANY_SITE",
