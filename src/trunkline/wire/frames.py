@@ -303,6 +303,6 @@ def _close_frame(payload: bytes) -> CloseFrame:
     if not payload:
         return CloseFrame(CloseCode.NO_STATUS, "")
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or code not in _LEGAL_CLOSE:
+    if code not in _LEGAL_CLOSE:  # nor is a single byte, whatever its value
         raise ProtocolError("a close frame has no legal code")
     return CloseFrame(code, _utf8(payload[2:]))
