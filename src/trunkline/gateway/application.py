@@ -7,13 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from trunkline.errors import TrunklineError
+from trunkline.errors import GrammarError, TrunklineError
 from trunkline.gateway.answer import Answer, error_answer, problem_answer
 from trunkline.gateway.context import Context, Endpoint
 from trunkline.gateway.limits import check_size
 from trunkline.gateway.request import ClientGoneError, Event, Receive, Request, Scope, Send
 from trunkline.gateway.router import Router
-from trunkline.wire.http import merge_headers
+from trunkline.wire.http import Headers, merge_headers
 from trunkline.wire.problem import problem
 
 logger = logging.getLogger("trunkline.gateway")
@@ -95,7 +95,7 @@ class Reception:
         if self._extra_headers is not None:
             given = self._extra_headers(request)
             pairs = await given if inspect.isawaitable(given) else given
-            request.response_headers = merge_headers(request.response_headers, _pairs(pairs))
+            request.response_headers = _with_extra(request.response_headers, pairs)
         context.origins.check(request)
         return await endpoint(request, send)
 
@@ -137,6 +137,14 @@ class _Sender:
     async def __call__(self, event: Event) -> None:
         self.has_started = True
         await self._send(event)
+
+
+def _with_extra(headers: Headers, extra: Pairs) -> Headers:
+    try:
+        return merge_headers(headers, _pairs(extra))
+    except GrammarError as error:
+        # The application's mistake, which no client should be told is its own.
+        raise ValueError(f"extra_headers returned what is no header: {error}") from error
 
 
 def _pairs(given: Any) -> Iterable[tuple[str, str]]:
