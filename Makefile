@@ -6,7 +6,7 @@ SETUP := @$(PYTHON) tools/setup.py
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format sizes bench release lock clean
+.PHONY: help demo test check format bench release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,4 +49,4 @@ lock: ## pin the requirements anew (UPGRADE=1 for newest versions)
 clean: ## remove everything that make made
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf tests/browser/node_modules
-	find src tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
