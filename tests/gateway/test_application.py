@@ -24,7 +24,7 @@ async def wrapped(scope, receive, send):
 def reception(line, serve, **how):
     """Make an application with one endpoint, at /it."""
     router = Router({"/it": serve}, poll=None, script=None, socket=None)
-    return Reception(line.gateway().context, router, **how)
+    return Reception(line.gateway(**how).context, router)
 
 
 def failing(error):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from trunkline.errors import GrammarError, TrunklineError
-from trunkline.gateway.answer import Answer, error_answer, problem_answer
+from trunkline.errors import GrammarError
+from trunkline.gateway.answer import Answer, problem_answer
 from trunkline.gateway.context import Context, Endpoint
+from trunkline.gateway.failures import Pairs, pairs_of
 from trunkline.gateway.limits import check_size
 from trunkline.gateway.request import ClientGoneError, Event, Receive, Request, Scope, Send
 from trunkline.gateway.router import Router
@@ -19,9 +19,6 @@ from trunkline.wire.problem import problem
 logger = logging.getLogger("trunkline.gateway")
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Response = tuple[int, Mapping[str, str] | Iterable[tuple[str, str]], bytes]
-OnError = Callable[[Request, Exception], Awaitable[Response | None] | Response | None]
-Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 ExtraHeaders = Callable[[Request], Awaitable[Pairs] | Pairs]
 
 
@@ -31,8 +28,6 @@ class Reception:
     Args:
         context: What the endpoints share.
         router: Finds them.
-        on_error: Called when an endpoint or a hook fails, never for a client's mistakes and never
-            for the wrapped application; may return status, headers and body.
         extra_headers: Called with each request; returns headers for its answer.
         wrapped: Takes what is not the gateway's.
     """
@@ -42,13 +37,11 @@ class Reception:
         context: Context,
         router: Router,
         *,
-        on_error: OnError | None = None,
         extra_headers: ExtraHeaders | None = None,
         wrapped: Application | None = None,
     ) -> None:
         self._context = context
         self._router = router
-        self._on_error = on_error
         self._extra_headers = extra_headers
         self._wrapped = wrapped
 
@@ -84,7 +77,7 @@ class Reception:
             if sender.has_started:
                 logger.exception("%r failed after its answer had begun", request)
                 return
-            answer = await self._explain(request, error)
+            answer = await self._context.failures.explain(request, error)
         if answer is not None:
             await _deliver(request, answer, sender)
 
@@ -98,31 +91,6 @@ class Reception:
             request.response_headers = _with_extra(request.response_headers, pairs)
         context.origins.check(request)
         return await endpoint(request, send)
-
-    async def _explain(self, request: Request, error: Exception) -> Answer:
-        if isinstance(error, TrunklineError) and error.status < 500:
-            return error_answer(error)
-        given = await self._ask_hook(request, error)
-        if given is not None:
-            return given
-        if getattr(error, "status", 500) in range(400, 500):
-            return error_answer(error)
-        logger.error("%r failed", request, exc_info=error)
-        return error_answer(error)
-
-    async def _ask_hook(self, request: Request, error: Exception) -> Answer | None:
-        if self._on_error is None:
-            return None
-        try:
-            given = self._on_error(request, error)
-            response = await given if inspect.isawaitable(given) else given
-            if response is None:
-                return None
-            status, headers, body = response
-            return Answer(status, merge_headers([], _pairs(headers)), body)
-        except Exception:
-            logger.exception("on_error failed for %r", request)
-            return None
 
 
 class _Sender:
@@ -141,15 +109,10 @@ class _Sender:
 
 def _with_extra(headers: Headers, extra: Pairs) -> Headers:
     try:
-        return merge_headers(headers, _pairs(extra))
+        return merge_headers(headers, pairs_of(extra))
     except GrammarError as error:
         # The application's mistake, which no client should be told is its own.
         raise ValueError(f"extra_headers returned what is no header: {error}") from error
-
-
-def _pairs(given: Any) -> Iterable[tuple[str, str]]:
-    items = given.items() if isinstance(given, Mapping) else given
-    return [(str(name), str(value)) for name, value in items]
 
 
 async def _deliver(request: Request, answer: Answer, send: Send) -> None:

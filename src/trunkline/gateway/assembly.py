@@ -5,8 +5,9 @@ from __future__ import annotations
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Access, Gatekeeper, Identify
-from trunkline.gateway.application import Application, ExtraHeaders, OnError, Reception
+from trunkline.gateway.application import Application, ExtraHeaders, Reception
 from trunkline.gateway.context import Context, Endpoint
+from trunkline.gateway.failures import Failures, OnError
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter
 from trunkline.gateway.openapi import OpenAPIEndpoint
 from trunkline.gateway.options import GatewayOptions
@@ -68,12 +69,12 @@ class Gateway:
             origins=Origins(self.options),
             rates=RateLimiter(self.options, clock),
             limits=ConnectionLimits(self.options),
+            failures=Failures(on_error),
             clock=clock,
         )
         self._reception = Reception(
             self.context,
             self._router(),
-            on_error=on_error,
             extra_headers=extra_headers,
             wrapped=wrapped,
         )

@@ -9,6 +9,7 @@ from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.answer import Answer
+from trunkline.gateway.failures import Failures
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter, client_key
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
@@ -43,6 +44,7 @@ class Context:
         origins: Says which pages may use the gateway.
         rates: Counts requests per client.
         limits: Counts streams and WebSockets.
+        failures: Turns exceptions into answers.
         clock: Tells the time.
     """
 
@@ -54,6 +56,7 @@ class Context:
     origins: Origins
     rates: RateLimiter
     limits: ConnectionLimits
+    failures: Failures
     clock: Clock
 
     async def admit(self, request: Request) -> Identity:
