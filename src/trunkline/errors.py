@@ -258,7 +258,7 @@ class GapError(TrunklineError):
     Attributes:
         reason: ``trimmed`` or ``reset``.
         after: The position the reader asked from.
-        floor: The newest lost position: reading after it misses nothing more.
+        floor: The newest lost message's id.
     """
 
     status = 410
@@ -266,8 +266,8 @@ class GapError(TrunklineError):
 
     def __init__(self, reason: str, *, after: int, floor: int) -> None:
         super().__init__(
-            f"messages after {after} up to {floor} are gone ({reason}): reload your state, "
-            f"then read on after {floor}"
+            f"messages between {after} and {floor} are gone ({reason}): reload your state, "
+            "then read on"
         )
         self.reason = reason
         self.after = after

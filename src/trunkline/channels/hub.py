@@ -128,7 +128,9 @@ class Hub:
             async with self._reading:
                 if not self._tracks:
                     await self._skip_to_end()
-                track = self._tracks.get(interest) or self._add_track(interest)
+                track = self._tracks.get(interest)
+                if track is None:
+                    track = self._add_track(interest)
             # What was written since the head was read is fetched for the new interest as well.
             self._news.set()
         track.readers[wake] = track.readers.get(wake, 0) + 1

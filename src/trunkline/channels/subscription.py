@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -80,6 +80,8 @@ class Subscription:
         self._unread = None if start.after is None else dict(start.after)
         self._mark: Heads | None = None
         self._lost: Gap | None = None
+        self._is_at_end = False
+        self._told = 0
 
     async def open(self) -> Self:
         """Register with the hub, so that nothing published from now on is missed. Idempotent.
@@ -152,35 +154,49 @@ class Subscription:
                 yield message
             self._unread = None
         while (track := self._track) is not None and not self._hub.is_closed:
-            position = self.position
-            step = Step.READ if position is None else next_step(position, track.window)
+            step = self._next_step(track)
             if step is Step.WAIT:
                 self._moved.clear()
                 await self._moved.wait()
-            elif step is Step.LIVE and position is not None:
-                upto = Position(track.epoch, track.head)
-                entries = track.after(position.global_id, SLICE)
-                for entry in entries:
-                    self.position = Position(entry.epoch, entry.global_id)
-                    yield entry.message
-                if len(entries) < SLICE:
-                    self.position = upto
+                self._is_at_end = False
+            elif step is Step.LIVE:
+                for message in self._take_live(track):
+                    yield message
             else:
                 async for message in self._read_page():
                     yield message
         self.close()
 
+    def _next_step(self, track: Track) -> Step:
+        if self.position is None:
+            return Step.READ
+        return next_step(self.position, track.window, is_at_end=self._is_at_end)
+
+    def _take_live(self, track: Track) -> Iterator[Message]:
+        after = 0 if self.position is None else self.position.global_id
+        end = Position(track.epoch, track.head)
+        entries = track.after(after, SLICE)
+        for entry in entries:
+            self.position = Position(entry.epoch, entry.global_id)
+            yield entry.message
+        if len(entries) < SLICE:
+            self.position = end
+
     async def _read_page(self) -> AsyncIterator[Message]:
         after = 0 if self.position is None else self.position.global_id
         page = await self._log.read_all(after, interest=self.interest)
-        arrival = arrive(self.position, page)
+        if self.position is None:
+            self._told = page.floor
+        arrival = arrive(self.position, page, told=self._told)
         if arrival.gap is not None:
+            self._told = page.floor if arrival.gap.reason == "trimmed" else 0
             self.position = arrival.gap.position
             self._tell(arrival.gap)
         for record in arrival.records:
             self.position = Position(page.epoch, record.global_id)
             yield message_of(record, page.epoch)
         self.position = arrival.position
+        self._is_at_end = arrival.is_at_end
 
     async def _read_named(self, unread: dict[ChannelKey, int]) -> AsyncIterator[Message]:
         """Yield the named channels' backlogs up to one moment, and go on from that moment.
@@ -195,8 +211,8 @@ class Subscription:
         mark = self._mark
         for key in tuple(unread):
             if unread[key] > mark.ids[key]:
-                gap = Gap("reset", unread.pop(key), Position(mark.epoch, mark.head))
-                self._tell(gap)
+                after = unread.pop(key)
+                self._tell(Gap("reset", after, Position(mark.epoch, mark.head), after))
                 continue
             async for message in self._read_channel(key, unread, mark.head):
                 yield message
@@ -212,7 +228,7 @@ class Subscription:
             page = await self._log.read(key, after)
             unread[key] = max(after, page.floor)
             if after < page.floor and not is_look_behind:
-                self._tell(Gap("trimmed", after, Position(page.epoch, page.floor)))
+                self._tell(Gap("trimmed", after, Position(page.epoch, page.floor), page.floor))
             is_look_behind = False
             for record in page.records:
                 if record.global_id > upto:
@@ -225,7 +241,7 @@ class Subscription:
 
     def _tell(self, gap: Gap) -> None:
         if self._on_gap is None:
-            raise GapError(gap.reason, after=gap.after, floor=gap.position.global_id)
+            raise GapError(gap.reason, after=gap.after, floor=gap.floor)
         self._on_gap(gap)
 
     def __del__(self) -> None:
