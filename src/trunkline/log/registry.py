@@ -71,9 +71,9 @@ def _load(entry: EntryPoint) -> object:
 def _unknown(scheme: str) -> str:
     known = known_schemes()
     near = difflib.get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean {near[0]}:?" if near else ""
+    hint = f" (did you mean {near[0]}?)" if near else ""
     return (
-        f"no engine for {scheme}: is installed, only for {', '.join(known)}.{hint} An engine of "
-        f"ours comes with pip install 'trunkline[{scheme}]', any other with a package that "
-        f"registers {scheme!r} under the entry point group {GROUP!r}"
+        f"no engine is installed for the scheme {scheme!r}{hint}: known are {', '.join(known)}. "
+        f"Install ours with pip install 'trunkline[{scheme}]', or a package that registers "
+        f"{scheme!r} under the entry point group {GROUP!r}"
     )
