@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from trunkline.errors import TrunklineError
+from trunkline.log.finding import Finding
 from trunkline.log.retention import Retention
 from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.interest import Interest
@@ -116,6 +117,22 @@ class Log(ABC):
         Raises:
             ConfigError: The URL or an option makes no sense to this engine.
         """
+
+    @classmethod
+    def examine(cls, url: str, options: Mapping[str, Any]) -> Sequence[Finding]:
+        """Look for what could lose messages or slow the engine down, and change nothing.
+
+        Blocks; an engine that has nothing to look at need not define it.
+
+        Args:
+            url: As for :meth:`from_url`.
+            options: As for :meth:`from_url`.
+
+        Raises:
+            ConfigError: The URL or an option makes no sense to this engine.
+        """
+        del url, options
+        return ()
 
     @abstractmethod
     async def open(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from trunkline.errors import LineClosedError, LogError
+from trunkline.log.finding import Finding
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
     PAGE_SIZE,
@@ -29,6 +30,7 @@ from trunkline.log.sqlite import pages
 from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.appends import Appends
 from trunkline.log.sqlite.books import LineBooks
+from trunkline.log.sqlite.examination import examine
 from trunkline.log.sqlite.location import Location, parse_location
 from trunkline.log.sqlite.poller import Poller
 from trunkline.log.sqlite.upkeep import Upkeep
@@ -86,6 +88,11 @@ class SQLiteLog(Log):
     ) -> Self:
         """Make a log from ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
         return cls(parse_location(url, options), retention=retention, clock=clock)
+
+    @classmethod
+    def examine(cls, url: str, options: Mapping[str, Any]) -> Sequence[Finding]:
+        """Look at the library, the disk and the file, and change nothing."""
+        return examine(parse_location(url, options))
 
     async def open(self) -> None:
         """Open the file, and create or migrate what is missing in it."""
