@@ -167,12 +167,24 @@ class Hub:
         for track in moved:
             track.wake()
 
+    def entry(self, record: Record, epoch: str) -> Entry:
+        """Prepare a record that was read from the log for readers, as dispatching would.
+
+        Args:
+            record: As the log keeps it.
+            epoch: The epoch of the page it came with.
+
+        Returns:
+            An entry that no track holds.
+        """
+        return Entry(record, epoch, self._filters.for_name(record.channel.name))
+
     def _dispatch(self, records: Iterable[Record]) -> dict[Track, None]:
         moved: dict[Track, None] = {}
         for record in records:
             tracks = self._route(record.channel)
             if tracks:
-                entry = Entry(record, self.epoch, self._filters.for_name(record.channel.name))
+                entry = self.entry(record, self.epoch)
                 entry.tracks = tracks
                 self._ring.append(entry)
                 moved.update(dict.fromkeys(tracks))
