@@ -7,8 +7,13 @@ from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Access, Gatekeeper, Identify
 from trunkline.gateway.application import Application, ExtraHeaders, Reception
 from trunkline.gateway.context import Context, Endpoint
+from trunkline.gateway.custody import Custody
+from trunkline.gateway.diagnostics import PAGE, STATE, DiagnosticsEndpoint
+from trunkline.gateway.events import EventStreams
 from trunkline.gateway.failures import Failures, OnError
+from trunkline.gateway.intercom import Intercom
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter
+from trunkline.gateway.observer import Observer
 from trunkline.gateway.openapi import OpenAPIEndpoint
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
@@ -16,6 +21,8 @@ from trunkline.gateway.publishing import PublishEndpoint
 from trunkline.gateway.request import Receive, Scope, Send
 from trunkline.gateway.router import MethodFilter, Router
 from trunkline.gateway.script import ScriptEndpoint
+from trunkline.gateway.socket import SocketEndpoint
+from trunkline.gateway.switchboard import Switchboard
 from trunkline.log.port import Log
 from trunkline.runtime.clock import Clock, SystemClock
 
@@ -60,6 +67,7 @@ class Gateway:
         gatekeeper = Gatekeeper(
             identify, access, open=open, ttl=lambda: self.options.access_ttl, clock=clock
         )
+        self.board = Switchboard(log, hub, options=self.options, gatekeeper=gatekeeper, clock=clock)
         self.context = Context(
             log=log,
             hub=hub,
@@ -70,23 +78,34 @@ class Gateway:
             rates=RateLimiter(self.options, clock),
             limits=ConnectionLimits(self.options),
             failures=Failures(on_error),
+            intercom=Intercom(log, hub, bus, self.board.crew),
             clock=clock,
         )
         self._reception = Reception(
-            self.context,
-            self._router(),
-            extra_headers=extra_headers,
-            wrapped=wrapped,
+            self.context, self._router(), extra_headers=extra_headers, wrapped=wrapped
         )
 
     def _router(self) -> Router:
-        context = self.context
+        context, board = self.context, self.board
+        custody = Custody(context, board)
+        diagnostics = MethodFilter(
+            DiagnosticsEndpoint(context, Observer(context, board)), ["GET", "HEAD"]
+        )
         pages: dict[str, Endpoint] = {
+            "/sse": MethodFilter(EventStreams(context, board, custody), ["GET"]),
             "/api/publish": MethodFilter(PublishEndpoint(context), ["POST"]),
             "/api/openapi.json": MethodFilter(OpenAPIEndpoint(context), ["GET", "HEAD"]),
+            PAGE: diagnostics,
+            STATE: diagnostics,
         }
         script = MethodFilter(ScriptEndpoint(), ["GET", "HEAD"])
-        return Router(pages, script=script, poll=None, socket=None)
+        socket = SocketEndpoint(context, board, custody)
+        return Router(pages, script=script, poll=None, socket=socket)
+
+    async def close(self) -> None:
+        """Tell every connection to come back, and end what runs."""
+        self.context.intercom.close()
+        await self.board.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

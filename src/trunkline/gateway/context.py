@@ -10,6 +10,7 @@ from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.failures import Failures
+from trunkline.gateway.intercom import Intercom
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter, client_key
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
@@ -45,6 +46,7 @@ class Context:
         rates: Counts requests per client.
         limits: Counts streams and WebSockets.
         failures: Turns exceptions into answers.
+        intercom: Where processes speak to each other.
         clock: Tells the time.
     """
 
@@ -57,10 +59,13 @@ class Context:
     rates: RateLimiter
     limits: ConnectionLimits
     failures: Failures
+    intercom: Intercom
     clock: Clock
 
     async def admit(self, request: Request) -> Identity:
         """Find out who a request comes from, and count it.
+
+        From here on its revocation would be heard: see :class:`Custody`.
 
         Args:
             request: The request.
@@ -71,7 +76,10 @@ class Context:
         Raises:
             UnknownIdentityError: Nobody is known for it.
             LimitExceededError: This client asks too often.
+            LogError: The log cannot be read.
         """
+        await self.intercom.open()
+        request.admitted_at = self.clock.monotonic()
         try:
             identity = await self.gatekeeper.identify(request)
         except Exception:

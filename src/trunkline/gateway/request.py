@@ -39,6 +39,8 @@ class Request:
         self._base_path = base_path
         #: CORS headers and the application's extra ones, which every answer carries.
         self.response_headers: Headers = []
+        #: When its identity was asked for, monotonic seconds.
+        self.admitted_at = 0.0
 
     @property
     def method(self) -> str:
