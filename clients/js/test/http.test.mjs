@@ -209,6 +209,26 @@ test("polling names what it cannot do: patterns", async () => {
   assert.match(refused[0][2], /WebSocket or SSE/);
 });
 
+for (const transport of ["sse", "long-polling", "polling"]) {
+  test(`${transport}: after a reset the gap is told and the new log is read from its start`, async () => {
+    const { log, server, line, follow } = await setUp(transport);
+    const gaps = [];
+    line.on("gap", ({ reason, channels }) => gaps.push(`${reason} ${channels}`));
+    const { got } = follow("/a", { position: "0" });
+    for (const number of [1, 2, 3]) log.publish("/a", number);
+    await holds(got, [1, 2, 3]);
+    server.failure = { status: 503 };
+    server.cut();
+    log.reset("e2");
+    log.publish("/a", "new");
+    server.failure = null;
+    await holds(got, [1, 2, 3, "new"]);
+    log.publish("/a", "newer");
+    await holds(got, [1, 2, 3, "new", "newer"]);
+    assert.deepEqual(gaps, ["reset /a"]);
+  });
+}
+
 test("long-polling falls back to unstreamed answers behind a proxy that buffers", async () => {
   // Time that counts the wait for the first block a hundred times faster.
   const env = { setTimeout: (act, ms) => setTimeout(act, ms >= 3000 ? ms / 100 : ms) };

@@ -98,6 +98,7 @@ export class PollTransport {
 
   async #poll(poll) {
     const { env, headers, credentials } = this.#context;
+    poll.positions = positions(poll.asked);
     const isChunked = poll.isHeld && this.#plainPolls === 0;
     if (poll.isHeld && this.#plainPolls > 0) this.#plainPolls -= 1;
     const url = this.#context.url(`message-bus/${encodeURIComponent(this.#context.clientId)}/poll`);
@@ -110,7 +111,7 @@ export class PollTransport {
     const response = await env.fetch(url.href, {
       method: "POST",
       headers: { ...headers, ...extra },
-      body: JSON.stringify({ ...positions(poll.asked), __seq: this.#sequence }),
+      body: JSON.stringify({ ...poll.positions, __seq: this.#sequence }),
       credentials,
       cache: "no-store",
       signal,
@@ -150,10 +151,11 @@ export class PollTransport {
 
   #receive(messages, poll, signal) {
     if (signal.aborted) return;
-    const status = messages.find((message) => message.channel === "/__status")?.data ?? {};
+    const status = { ...messages.find((message) => message.channel === "/__status")?.data };
     for (const message of messages) {
       if (message.channel === "/__gap") this.#gaps(message.data, poll);
     }
+    this.#resets(status, poll);
     const real = messages.filter((message) => !message.channel.startsWith("/__"));
     const beginners = poll.asked.filter((sub) => sub.place.messageId === null && !sub.place.known);
     for (const sub of beginners) begin(sub, real);
@@ -163,6 +165,16 @@ export class PollTransport {
       else if (beginners.includes(sub) && sub.place.messageId === null) sub.place.settle(0);
     }
     poll.count += real.length;
+  }
+
+  /** A server that is behind the id we sent has another log now: read that one from its start. */
+  #resets(status, poll) {
+    for (const [channel, head] of Object.entries(status)) {
+      if (!(poll.positions[channel] > head)) continue;
+      this.#sink.gap({ reason: "reset", channels: [channel], position: null }, this.#asked(poll));
+      delete status[channel];
+      this.#interrupt(); // the running request would wait where the server believes us to be
+    }
   }
 
   #asked(poll) {
