@@ -9,6 +9,7 @@ const VITALS = "/demo/vitals";
 const AUTOMATIC = ["websocket", "sse", "long-polling"];
 const NAMES = { websocket: "WebSocket", sse: "Server-sent events", "long-polling": "Long-polling", polling: "Polling" };
 const KILLED_FOR = 4_000;
+const MOST_CORES = 16; // drawn one by one; the total always counts all
 
 const $ = (id) => document.getElementById(id);
 const put = (id, text) => {
@@ -39,7 +40,7 @@ function record(words, tone = "") {
 
 // ── the proof: ids are dense, so every missing one shows ──
 
-const tally = { received: 0, missing: 0, lastId: 0, next: new Map(), recent: [], latencies: [] };
+const tally = { received: 0, missing: 0, lastId: 0, heard: null, next: new Map(), recent: [], latencies: [] };
 let announced = 0; // gaps the line told of since the last connection
 let away = []; // stretches without a connection, in the publisher's seconds
 let resumed = null; // {at, count, missing, timer, isFirst}: the catch-up under way
@@ -53,6 +54,7 @@ function count(message) {
   tally.next.set(message.channel, message.message_id + 1);
   tally.received += 1;
   tally.lastId = message.global_id;
+  tally.heard = seconds();
   const published = message.published_at ?? message.data?.at;
   const now = seconds();
   if (published === undefined || published > now - 5) tally.recent.push(now);
@@ -117,7 +119,7 @@ line.on("status", ({ status, transport, reason, retryIn, previous }) => {
     return;
   }
   if (previous === "live") {
-    lostAt = seconds();
+    lostAt = tally.heard ?? seconds(); // a dead connection is noticed later than it died
     away.push({ from: lostAt, to: null });
   }
   if (status === "connecting") record(`Connecting over ${NAMES[transport] ?? transport}`);
@@ -185,7 +187,7 @@ const network = new StripChart($("chart-network"), {
 
 line.subscribe(VITALS, ({ data }) => {
   const { at } = data;
-  cpu.add(at, [data.cpu.total, ...data.cpu.cores]);
+  cpu.add(at, [data.cpu.total, ...data.cpu.cores.slice(0, MOST_CORES)]);
   memory.top = data.memory.total;
   memory.add(at, [data.memory.used]);
   network.add(at, [data.network.rx, data.network.tx]);
