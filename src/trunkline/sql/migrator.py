@@ -6,6 +6,7 @@ order, and what ran is noted in ``trunkline_schema``.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from importlib import resources
@@ -103,8 +104,8 @@ def statements(script: str) -> Iterator[str]:
     ``executescript`` would commit first, and so tear a migration in two.
     """
     text = ""
-    for line in script.splitlines(keepends=True):
-        text += line
+    for part in re.split("(?<=;)", script):
+        text += part
         if sqlite3.complete_statement(text):
             yield text.strip()
             text = ""

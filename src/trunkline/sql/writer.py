@@ -249,7 +249,10 @@ class Writer:
             error = fault
         if unit is not None:
             self._tell(unit, error)
-        self._loop.call_soon(self._next)
+        if self._units or self._idle is not None:
+            self._loop.call_soon(self._next)
+        else:
+            self._is_busy = False
 
     def _tell(self, unit: Unit, error: BaseException | None) -> None:
         try:
