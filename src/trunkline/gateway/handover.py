@@ -29,7 +29,9 @@ class HandOverProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._offer: Final = Offer(server_state.connections)
+        self._offer: Final = Offer(
+            server_state.connections, compresses=config.ws_per_message_deflate
+        )
         super().__init__(config, server_state, {**app_state, OFFER_KEY: self._offer}, _loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

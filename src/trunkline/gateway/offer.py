@@ -38,12 +38,14 @@ class Offer:
 
     Args:
         connections: Where the server keeps what it must shut down.
+        compresses: Whether the server agrees to compress WebSocket messages, which we don't.
     """
 
-    __slots__ = ("connections", "transport")
+    __slots__ = ("compresses", "connections", "transport")
 
-    def __init__(self, connections: MutableSet[Any]) -> None:
+    def __init__(self, connections: MutableSet[Any], *, compresses: bool) -> None:
         self.connections = connections
+        self.compresses = compresses
         self.transport: asyncio.Transport | None = None
 
 

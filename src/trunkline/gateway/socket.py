@@ -9,17 +9,26 @@ import msgspec
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.context import Context
 from trunkline.gateway.custody import Custody
-from trunkline.gateway.framing import CLOSE_CODES, SOCKET_TEXTS, Payload
+from trunkline.gateway.framing import (
+    CLOSE_CODES,
+    SOCKET_FRAMES,
+    SOCKET_TEXTS,
+    Payload,
+    SocketFraming,
+)
+from trunkline.gateway.offer import Offer, offer_of, take
 from trunkline.gateway.request import ClientGoneError, Request, Send
 from trunkline.gateway.session import Session
-from trunkline.gateway.sinks import AsgiSink
+from trunkline.gateway.sinks import AsgiSink, Sink
 from trunkline.gateway.switchboard import Switchboard
+from trunkline.gateway.transport import TransportSink
 from trunkline.model.identity import Identity, Viewer
 from trunkline.wire.frames import CloseCode
 from trunkline.wire.socket import SUBPROTOCOL
 from trunkline.wire.start import check_client_id
 
 TRANSPORT: Final = "websocket"
+COMPRESSION: Final = "permessage-deflate"
 _CLOSE_FRAME: Final = b"\x88"
 _GOODBYE: Final = b'{"type":"goodbye"'
 
@@ -64,17 +73,33 @@ class SocketEndpoint:
 
     async def _hold(self, request: Request, send: Send, viewer: Viewer, key: str) -> None:
         session = self._session(request, viewer.identity, key)
+        held = TransportSink(session.receive_bytes)
+        if take(_usable_offer(request), held, has_head=True):
+            self._connect(session, viewer, SOCKET_FRAMES, held)
+            self._custody.keep(session.connection, request, key)
+            return
         sink = AsgiSink(socket_events, None)
-        connection = self._board.connect(viewer, SOCKET_TEXTS, sink, transport=TRANSPORT)
-        session.connection = connection
-        self._custody.keep(connection, request, key)
+        self._connect(session, viewer, SOCKET_TEXTS, sink)
+        self._custody.keep(session.connection, request, key)
         await sink.run(request.receive, send, session.receive_event)
+
+    def _connect(
+        self, session: Session, viewer: Viewer, framing: SocketFraming, sink: Sink
+    ) -> None:
+        session.connection = self._board.connect(viewer, framing, sink, transport=TRANSPORT)
 
     def _session(self, request: Request, identity: Identity, key: str) -> Session:
         # A handshake weighs as much as the rest of an idle connection: keep it only if needed.
         is_wanted = self._context.failures.has_hook or identity.expires_at is not None
         handshake = request if is_wanted else None
         return Session(self._context, self._board, key=key, handshake=handshake)
+
+
+def _usable_offer(request: Request) -> Offer | None:
+    """Return the server's offer, unless its client may compress what we could not read."""
+    offer = offer_of(request.scope)
+    extensions = request.header("sec-websocket-extensions") or ""
+    return None if offer and offer.compresses and COMPRESSION in extensions else offer
 
 
 def socket_events(payload: Payload) -> list[dict[str, Any]]:
