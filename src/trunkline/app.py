@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.channels.bus import Bus, SiteLookup
 from trunkline.channels.filters import Filters
@@ -15,13 +15,21 @@ from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
 from trunkline.config import Settings
 from trunkline.errors import LineClosedError
+from trunkline.gateway.options import GatewayOptions
 from trunkline.log.port import Log
 from trunkline.log.registry import engine_for
 from trunkline.log.retention import Retention
 from trunkline.log.standby import StandbyLog
+from trunkline.model.identity import Id
 from trunkline.runtime.clock import Clock, SystemClock
-from trunkline.runtime.crew import Crew
+from trunkline.runtime.crew import Crew, Work
 from trunkline.runtime.loops import repeat, supervise
+
+if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need none
+    from trunkline.gateway.access import Access, Identify
+    from trunkline.gateway.application import Application, ExtraHeaders
+    from trunkline.gateway.doorway import Doorway
+    from trunkline.gateway.failures import OnError
 
 
 class Trunkline(Bus):
@@ -71,6 +79,7 @@ class Trunkline(Bus):
         self._process = 0
         self._turn = asyncio.Lock()
         self._was_closed = False
+        self._doorways: list[Doorway] = []
         if self.settings.off:
             self.off()
         else:
@@ -123,17 +132,18 @@ class Trunkline(Bus):
             crew, self._crew = self._crew, None
             if crew is None:
                 return
-            self._hub.close()
             try:
+                for doorway in self._doorways:
+                    await doorway.close()
+                self._hub.close()
                 await crew.close(grace=self.settings.close_grace)
             finally:
                 self._loop = None
                 await self._log.close()
 
     async def __aenter__(self) -> Self:
-        if self.is_off and not self._publishes:
-            return self
-        return await self.open()
+        await self.open_for_use()
+        return self
 
     async def __aexit__(
         self,
@@ -162,6 +172,16 @@ class Trunkline(Bus):
                 "this line is open in another event loop: close it there, or make a line per loop"
             )
 
+    async def open_for_use(self) -> None:
+        """Open the line unless it is open, or switched off altogether.
+
+        Raises:
+            LogError: As for :meth:`open`.
+            LineClosedError: As for :meth:`open`.
+        """
+        if not self.is_off or self._publishes:
+            await self.open()
+
     async def _be_ready(self) -> None:
         if self._loop is asyncio.get_running_loop():
             return
@@ -172,7 +192,108 @@ class Trunkline(Bus):
             raise LineClosedError("this line was closed: open it again, or make another")
         await self.open()
 
+    # -- clients ------------------------------------------------------------------------------
+
+    @property
+    def gateway_options(self) -> GatewayOptions:
+        """Return the gateway's settings, which may be changed while it runs."""
+        return self.settings.gateway
+
+    def gateway(
+        self,
+        *,
+        identify: Identify | None = None,
+        access: Access | None = None,
+        open: bool = False,  # noqa: A002 - the word an application says
+        on_error: OnError | None = None,
+        extra_headers: ExtraHeaders | None = None,
+        wrapped: Application | None = None,
+    ) -> Doorway:
+        """Make the ASGI application that browsers and other clients talk to.
+
+        Serve it, mount it, or have it wrap your own application. Its lifespan opens and closes
+        the line; without lifespan events its first request opens it.
+
+        Args:
+            identify: Called with each :class:`trunkline.Request`; returns the
+                :class:`trunkline.Identity` behind it, or None for a stranger (401).
+            access: Called with identity and channel; True lets it read the channel.
+            open: Say True to do without one of these two and let everybody in.
+            on_error: Called with request and exception when an endpoint or hook fails; may return
+                status, headers and body.
+            extra_headers: Called with each request; returns headers for its answer.
+            wrapped: Takes what is not the gateway's; 404 without it.
+
+        Returns:
+            The application.
+
+        Raises:
+            ConfigError: A hook is missing.
+        """
+        from trunkline.gateway.assembly import Gateway
+        from trunkline.gateway.doorway import Doorway
+
+        make = partial(
+            Gateway,
+            self._log,
+            self._hub,
+            self,
+            options=self.gateway_options,
+            identify=identify,
+            access=access,
+            open=open,
+            on_error=on_error,
+            extra_headers=extra_headers,
+            wrapped=wrapped,
+            clock=self._clock,
+        )
+        doorway = Doorway(self, make, wrapped=wrapped)
+        self._doorways.append(doorway)
+        return doorway
+
+    async def revoke(
+        self,
+        *,
+        user_id: Id | None = None,
+        client_id: str | None = None,
+        site_id: str | None = None,
+        group_id: Id | None = None,
+    ) -> None:
+        """End the live connections for which all that is given holds, in every process.
+
+        They are told so and must ask for access again: make the hooks refuse them first.
+
+        Args:
+            user_id: Of this user.
+            client_id: With this client id.
+            site_id: On this site.
+            group_id: Of members of this group.
+
+        Raises:
+            UsageError: Nothing is given.
+            LogError: It could not be stored; nothing ends.
+        """
+        from trunkline.gateway.revoke import Revoker
+
+        await Revoker(self).revoke(
+            user_id=user_id, client_id=client_id, site_id=site_id, group_id=group_id
+        )
+
     # -- what runs behind ---------------------------------------------------------------------
+
+    def start(self, name: str, work: Work) -> None:
+        """Run background work until it returns or the line closes; a failure is told in the log.
+
+        Args:
+            name: Names it there.
+            work: A coroutine function without arguments.
+
+        Raises:
+            LineClosedError: The line is not open.
+        """
+        if self._crew is None:
+            raise LineClosedError("open the line first: background work ends with it")
+        self._crew.start(name, work)
 
     def _make_engine(self) -> Log:
         settings = self.settings

@@ -1,0 +1,1 @@
+"""The demo: a page with a chat room and this machine's vitals, over one durable line."""
