@@ -17,6 +17,7 @@ from trunkline.gateway.observer import Observer
 from trunkline.gateway.openapi import OpenAPIEndpoint
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
+from trunkline.gateway.polling import PollEndpoint
 from trunkline.gateway.publishing import PublishEndpoint
 from trunkline.gateway.request import Receive, Scope, Send
 from trunkline.gateway.router import MethodFilter, Router
@@ -100,7 +101,8 @@ class Gateway:
         }
         script = MethodFilter(ScriptEndpoint(), ["GET", "HEAD"])
         socket = SocketEndpoint(context, board, custody)
-        return Router(pages, script=script, poll=None, socket=socket)
+        poll = PollEndpoint(context, board, custody)
+        return Router(pages, script=script, poll=poll, socket=socket)
 
     async def close(self) -> None:
         """Tell every connection to come back, and end what runs."""

@@ -66,21 +66,26 @@ class AsgiSink:
     Args:
         events: Makes the ASGI events of a payload.
         last: The event that ends the response.
+        is_single: Whether the first write is the last, as with the answer of a held poll.
     """
 
     __slots__ = (
-        "_events", "_is_ending", "_last", "_outbox", "_scope", "_wake", "is_writable", "owner",
+        "_events", "_is_ending", "_is_single", "_last", "_outbox", "_scope", "_wake",
+        "is_writable", "owner",
     )  # fmt: skip
 
     def __init__(
         self,
         events: Callable[[Payload], list[dict[str, Any]]],
         last: Mapping[str, Any] | None,
+        *,
+        is_single: bool = False,
     ) -> None:
         self.owner: Owner | None = None
         self.is_writable = True
         self._events = events
         self._last = last
+        self._is_single = is_single
         # One write at most, and the answers before and after it in their order.
         self._outbox: list[Payload] = []
         self._is_ending = False
@@ -94,6 +99,12 @@ class AsgiSink:
 
     def write(self, payload: Payload) -> None:
         """Take one write and wake the task that sends it."""
+        if self._is_single:
+            owner = self.owner
+            self.finish(payload)
+            if owner is not None:
+                owner.on_lost()
+            return
         self.is_writable = False
         self._put(payload)
 

@@ -7,7 +7,7 @@ in memory or can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from trunkline.channels.catchup import Gap, Step, next_step
@@ -15,6 +15,7 @@ from trunkline.channels.hub import Hub
 from trunkline.errors import GrammarError
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.cohort import Cohort
+from trunkline.gateway.cohorts import Cohorts
 from trunkline.gateway.connection import (
     NOTHING,
     Connection,
@@ -64,6 +65,8 @@ class Switchboard:
         pump: Writes.
         crew: Runs the gateway's own tasks.
         connections: All that have not ended.
+        cohorts: The live ones among them, by what they want.
+        upkeep: Looks after them as time passes.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Switchboard:
         self._log = log
         self._options = options
         self._gatekeeper = gatekeeper
-        self._cohorts: dict[tuple[Interest, Framing], Cohort] = {}
+        self.cohorts = Cohorts(self, hub, gatekeeper)
         self._reader = Reader(self, log)
         self._questions = Questions(self, gatekeeper)
         self.upkeep = Upkeep(self, options, clock)
@@ -178,7 +181,7 @@ class Switchboard:
         live: Speak | None = None,
     ) -> Position:
         """Subscribe a connection to what was prepared; arguments as for :meth:`Connection.add`."""
-        cohort = await self.join(prepared.interest, connection.framing)
+        cohort = await self.cohorts.join(prepared.interest, connection.framing)
         prepared.release()
         beginning = prepared.beginning
         heads = beginning.heads
@@ -214,12 +217,24 @@ class Switchboard:
         prepared = await self.prepare(starts, site_id, last=last, present=connection.interest)
         return await self.settle(connection, prepared, acknowledge=acknowledge, live=live)
 
-    def attach(self, connection: Connection, cohort: Cohort, position: Position) -> None:
-        """Let a fresh connection listen to a cohort's interest from a position on."""
+    async def attach(
+        self, connection: Connection, interest: Interest, parts: Sequence[Part], epoch: str
+    ) -> None:
+        """Let a fresh connection listen, each part from its own place on.
+
+        Args:
+            connection: A connection that is subscribed to nothing.
+            interest: What it wants; the caller has registered it with the hub.
+            parts: All of it, each with its place, ascending.
+            epoch: The epoch of the places.
+        """
+        cohort = await self.cohorts.join(interest, connection.framing)
+        if self._is_too_late(connection, cohort):
+            return
         connection.cohort = cohort
-        connection.interest = connection.active = cohort.interest
-        connection.is_guarded = cohort.is_guarded
-        connection.position = position
+        connection.interest, connection.is_guarded = cohort.interest, cohort.is_guarded
+        connection.active, connection.parts = parts[0].interest, tuple(parts[1:])
+        connection.position = Position(epoch, parts[0].after)
         self.advance(connection)
 
     def _standing_parts(self, connection: Connection) -> list[Part]:
@@ -249,7 +264,7 @@ class Switchboard:
             return given_up
         gone = interest_in(given_up, connection.viewer.identity.site_id)
         rest = _without(connection.interest, gone)
-        cohort = await self.join(rest, connection.framing) if rest else None
+        cohort = await self.cohorts.join(rest, connection.framing) if rest else None
         if self._is_too_late(connection, cohort):
             return given_up
         self._withdraw(connection)
@@ -264,7 +279,7 @@ class Switchboard:
         if not connection.has_ended:
             return False
         if cohort is not None:
-            self.leave(cohort)
+            self.cohorts.leave(cohort)
         return True
 
     # -- moving between log and memory --------------------------------------------------------
@@ -309,7 +324,7 @@ class Switchboard:
         cohort, connection.cohort = connection.cohort, None
         if cohort is not None:
             cohort.dismiss(connection)
-            self.leave(cohort)
+            self.cohorts.leave(cohort)
 
     def beat(self, connection: Connection) -> None:
         """Write a heartbeat with the position; what the client may not see moved it too."""
@@ -331,48 +346,6 @@ class Switchboard:
         """Stop feeding a connection until the access hook has answered."""
         self.hold_back(connection)
         self._questions.ask(connection, name)
-
-    # -- cohorts ------------------------------------------------------------------------------
-
-    async def join(self, interest: Interest, framing: Framing) -> Cohort:
-        """Register with a cohort; whoever joins must attach or leave.
-
-        Args:
-            interest: What is wanted.
-            framing: How it is written.
-
-        Returns:
-            The cohort, its track set.
-        """
-        key = (interest, framing)
-        cohort = self._cohorts.get(key)
-        if cohort is None:
-            is_guarded = bool(interest.patterns) and not self._gatekeeper.is_open
-            cohort = self._cohorts[key] = Cohort(self, interest, framing, is_guarded=is_guarded)
-        cohort.holders += 1
-        try:
-            cohort.track = await self.hub.join(interest, cohort.wake)
-        except BaseException:
-            self._drop(cohort)
-            raise
-        return cohort
-
-    def leave(self, cohort: Cohort) -> None:
-        """Take a registration back."""
-        if cohort.track is not None:
-            self.hub.leave(cohort.track, cohort.wake)
-        self._drop(cohort)
-
-    def _drop(self, cohort: Cohort) -> None:
-        cohort.holders -= 1
-        key = (cohort.interest, cohort.framing)
-        if not cohort.holders and self._cohorts.get(key) is cohort:
-            del self._cohorts[key]
-
-    @property
-    def cohorts(self) -> Iterable[Cohort]:
-        """Return the cohorts, for diagnostics."""
-        return tuple(self._cohorts.values())
 
 
 def _without(interest: Interest, gone: Interest) -> Interest:
