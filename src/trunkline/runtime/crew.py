@@ -11,6 +11,9 @@ from trunkline.errors import LineClosedError
 
 logger = logging.getLogger(__name__)
 
+#: Seconds that cancelled work has to end.
+PATIENCE = 5.0
+
 Work = Callable[[], Awaitable[object]]
 
 
@@ -72,7 +75,7 @@ class Crew:
         self._spared = me
         self._stop.set()
         if others:
-            await asyncio.wait(others, timeout=max(grace, 5.0))
+            await asyncio.wait(others, timeout=max(grace, PATIENCE))
         if late := sorted(task.get_name() for task in others if not task.done()):
             logger.error("%s: work does not end: %s", self._name, ", ".join(late))
         elif me not in self._members:
