@@ -77,14 +77,16 @@ class Connection:
         ends_at: When it has been held long enough, monotonic seconds.
         expires: Called when the identity expires, instead of ending.
         due: Where the wheel has it.
+        since: When it was made, Unix seconds, for operators.
+        told: For which interest it was told of a gap, and its floor, so as not to be told again.
         stall: The sink's backlog and since when it has not shrunk; None while it is writable.
         transport: ``sse``, ``websocket``, ``streaming`` or ``long-polling``, for operators.
     """
 
     __slots__ = (
         "__weakref__", "_board", "_on_end", "active", "cohort", "due", "ends_at", "expires",
-        "framing", "interest", "is_guarded", "marks", "parts", "position", "sink", "stall", "state",
-        "transport", "viewer",
+        "framing", "interest", "is_guarded", "marks", "parts", "position", "since", "sink", "stall",
+        "state", "told", "transport", "viewer",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +109,8 @@ class Connection:
         self.ends_at = 0.0
         self.expires: OnEnd | None = None
         self.due = -1
+        self.since = 0.0
+        self.told: tuple[Interest, int] = (NOTHING, 0)
         self.stall: tuple[int, float] | None = None
 
     # -- what sessions and endpoints call -----------------------------------------------------
@@ -239,6 +243,7 @@ class Connection:
     def start_over(self) -> None:
         """Want everything from now on: places of an earlier epoch mean nothing any more."""
         self.active = self.interest
+        self.told = (NOTHING, 0)
         self.parts = ()
         self.marks = tuple(Mark(0, mark.speak) for mark in self.marks)
 

@@ -43,6 +43,7 @@ class Need(NamedTuple):
         upto: The last place it may read in this go, None for no bound.
         framing: How it is written to.
         is_guarded: Whether access is asked per message.
+        told: The floor of the last gap they were told of for this interest.
     """
 
     interest: Interest
@@ -50,6 +51,7 @@ class Need(NamedTuple):
     upto: int | None
     framing: Framing
     is_guarded: bool
+    told: int
 
 
 class Reader:
@@ -95,7 +97,7 @@ class Reader:
 
     async def _serve(self, need: Need, connections: Sequence[Connection]) -> None:
         page = await self._log.read_all(need.position.global_id, PAGE, need.interest)
-        arrival = arrive(need.position, page)
+        arrival = arrive(need.position, page, told=need.told)
         gap = arrival.gap
         floors = await self._floors(need, gap) if gap and need.framing.needs_floors else {}
         delivery = Delivery(self._board, need, connections, arrival, floors)
@@ -177,6 +179,9 @@ class Delivery:
         connection.write([connection.gap_frame(gap, self._floors)])
         if gap.reason == "reset":
             connection.start_over()
+        else:
+            # What is left before the floor follows; without this it would be told again and again.
+            connection.told = (connection.active, gap.floor)
         connection.move_to(gap.position)
 
     def _tell(self, connection: Connection, piece: Stretch) -> bool:
@@ -195,4 +200,6 @@ def need_of(connection: Connection) -> Need:
     position = connection.position
     assert position is not None  # noqa: S101 - a connection reads only after it has a place
     upto = connection.parts[0].after if connection.parts else None
-    return Need(connection.active, position, upto, connection.framing, connection.is_guarded)
+    about, floor = connection.told
+    told = floor if about == connection.active else 0
+    return Need(connection.active, position, upto, connection.framing, connection.is_guarded, told)

@@ -48,6 +48,7 @@ class Upkeep:
         if hold is None:
             hold = jitter(self._options.max_hold, spread=0.2)
         connection.ends_at = now + hold
+        connection.since = self._clock.now()
         # The first look comes early by a random part, so that the heartbeats spread.
         self._place(connection, now, jitter(self._pace() * 0.75, spread=1 / 3))
 
