@@ -172,7 +172,7 @@ async def test_subscribing_again_moves_nothing(server):
 
 async def test_a_second_subscription_catches_up_and_then_goes_on_in_order(server):
     async with a_gateway(server) as (line, _, port), talking(port) as talker:
-        for n in range(1500):
+        for n in range(900):
             await line.bus.publish("/old", n)
         await talker.ask("subscribe", channels=["/live"])
         await talker.until("live")
@@ -181,11 +181,11 @@ async def test_a_second_subscription_catches_up_and_then_goes_on_in_order(server
             await line.bus.publish("/live", n)
         await line.bus.publish("/old", "end")
         seen = []
-        while not seen or seen[-1].get("data") != "end":
+        while {"end", number} - {one.get("data", one.get("id")) for one in seen[1:]}:
             seen.append(await talker.next())
         messages = [one for one in seen if one["type"] == "message"]
         assert [one["data"] for one in messages if one["channel"] == "/old"] == [
-            *range(1500),
+            *range(900),
             "end",
         ]
         assert [one["data"] for one in messages if one["channel"] == "/live"] == [*range(20)]

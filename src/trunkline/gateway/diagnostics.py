@@ -59,6 +59,7 @@ class DiagnosticsEndpoint:
         state: dict[str, Any] = {
             "now": self._context.clock.now(),
             "processes": await self._observer.look(),
+            "spoken": self._observer.spoken,
             "channels": await self._observer.channels(key),
         }
         return json_answer(msgspec.json.encode(state))

@@ -64,6 +64,9 @@ class Observer:
     Args:
         context: What the gateway's endpoints share.
         board: Holds this process's connections.
+
+    Attributes:
+        spoken: How many of the line's messages were about diagnostics, since it began to hear.
     """
 
     def __init__(self, context: Context, board: Switchboard) -> None:
@@ -76,6 +79,7 @@ class Observer:
         self._asked_at = float("-inf")
         self._told_at = float("-inf")
         self._news = asyncio.Event()
+        self.spoken = 0
         self._intercom.on(ASK, self._hear_ask)
         self._intercom.on(TELL, self._hear_tell)
 
@@ -115,6 +119,7 @@ class Observer:
             return
 
     def _hear_ask(self, data: Any) -> None:  # noqa: ARG002 - it does not matter who asks
+        self.spoken += 1
         now = self._context.clock.monotonic()
         if self._context.options.diagnostics and now - self._told_at >= ASK_EVERY / 2:
             self._told_at = now
@@ -125,6 +130,7 @@ class Observer:
         await self._intercom.say(TELL, msgspec.to_builtins(row))
 
     def _hear_tell(self, data: Any) -> None:
+        self.spoken += 1
         row = msgspec.convert(data, Row)
         now = self._context.clock.monotonic()
         self._rows[row.process] = (row, now)
@@ -166,7 +172,7 @@ class Observer:
             "channels_total": len(names),
             "position": None if connection.position is None else str(connection.position),
             "lag": lag_of(connection, head),
-            "since": getattr(connection, "since", None),
+            "since": connection.since,
         }
 
     async def channels(self, after: ChannelKey | None) -> dict[str, Any]:
