@@ -310,7 +310,7 @@ class Trunkline(Bus):
 
     def _run_listener(self, listener: Listener) -> None:
         if self._crew is not None:
-            self._crew.start(repr(listener), partial(listener.run, asyncio.sleep))
+            self._crew.start(repr(listener), partial(listener.run, asyncio.sleep), finishes=True)
 
     def __repr__(self) -> str:
         effective = {one.name: one.value for one in self.settings.effective()}

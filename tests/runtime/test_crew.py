@@ -39,7 +39,7 @@ async def test_within_its_grace_work_ends_by_itself() -> None:
         await go.wait()
         finished.append(True)
 
-    crew.start("work", work)
+    crew.start("work", work, finishes=True)
     closing = asyncio.ensure_future(crew.close(grace=10))
     await asyncio.sleep(0)
     go.set()
@@ -69,10 +69,14 @@ async def test_a_member_may_close_its_own_crew() -> None:
     crew, closed = await opened(), asyncio.Event()
 
     async def work() -> None:
-        await crew.close(grace=5)
+        await crew.close(grace=60)
         closed.set()
 
-    crew.start("work", work)
+    async def other() -> None:
+        await asyncio.Event().wait()
+
+    crew.start("other", other)
+    crew.start("work", work, finishes=True)
     await asyncio.wait_for(closed.wait(), 3)
 
 

@@ -31,6 +31,7 @@ class Crew:
         self._name = name
         self._group: asyncio.TaskGroup | None = None
         self._members: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
         self._spared: asyncio.Task[Any] | None = None
@@ -41,12 +42,13 @@ class Crew:
         self._owner = asyncio.create_task(self._own(up), name=self._name)
         await up.wait()
 
-    def start(self, name: str, work: Work) -> None:
+    def start(self, name: str, work: Work, *, finishes: bool = False) -> None:
         """Run *work* until it returns or the crew closes.
 
         Args:
             name: Names the work in log lines.
             work: A coroutine function without arguments.
+            finishes: Whether it ends by itself when told, so that closing may wait for it.
 
         Raises:
             LineClosedError: The crew is not open.
@@ -56,9 +58,12 @@ class Crew:
         task = self._group.create_task(_guarded(name, work), name=f"{self._name}: {name}")
         self._members.add(task)
         task.add_done_callback(self._members.discard)
+        if finishes:
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
 
     async def close(self, *, grace: float = 0.0) -> None:
-        """Give the work *grace* seconds to end by itself, cancel the rest and wait for it.
+        """Give work that finishes *grace* seconds to do so, cancel the rest and wait for it.
 
         Work that refuses to be cancelled is reported and left, so that closing never hangs. A
         member may close its own crew: it is neither waited for nor cancelled.
@@ -70,8 +75,8 @@ class Crew:
             return
         me = asyncio.current_task()
         others = {task for task in self._members if task is not me}
-        if grace and others:
-            await asyncio.wait(others, timeout=grace)
+        if grace and (finishing := others & self._finishing):
+            await asyncio.wait(finishing, timeout=grace)
         self._spared = me
         self._stop.set()
         if others:
