@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import subprocess
 import sys
 
@@ -82,4 +81,4 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
     """A missing directory is an error that says what to do."""
     with pytest.raises(LogError, match="permission"):
         Turnstile(tmp_path / "missing" / "turn")
-    assert not os.path.exists(tmp_path / "missing")
+    assert not (tmp_path / "missing").exists()

@@ -12,6 +12,7 @@ from queue import LifoQueue
 from typing import TypeVar
 
 from trunkline.sql.connections import connect
+from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.faults import fault_of
 
 T = TypeVar("T")
@@ -24,11 +25,13 @@ class Readers:
         path: The database file.
         count: How many reads may run at once.
         busy_timeout: Seconds a read waits for a program that locks readers out.
+        courtesy: Keeps a busy loop from starving the threads.
     """
 
-    def __init__(self, path: Path, *, count: int, busy_timeout: float) -> None:
+    def __init__(self, path: Path, *, count: int, busy_timeout: float, courtesy: Courtesy) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._courtesy = courtesy
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="trunkline-read")
         self._connections: LifoQueue[sqlite3.Connection] = LifoQueue()
         self._made: list[sqlite3.Connection] = []
@@ -46,7 +49,11 @@ class Readers:
             LogError: SQLite failed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._read, read)
+        self._courtesy.begin()
+        try:
+            return await loop.run_in_executor(self._threads, self._read, read)
+        finally:
+            self._courtesy.end()
 
     def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._take()

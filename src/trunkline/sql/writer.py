@@ -20,6 +20,7 @@ from typing import Any
 
 from trunkline.errors import LogUnavailableError
 from trunkline.sql.connections import set_busy_timeout
+from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.faults import fault_of, is_busy
 from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.unit import Unit
@@ -35,17 +36,24 @@ class WorkThread:
     Args:
         name: The thread's name.
         loop: Where results are told.
+        courtesy: Keeps a busy loop from starving the thread.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, courtesy: Courtesy) -> None:
         self._loop = loop
+        self._courtesy = courtesy
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Done] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[], Any], done: Done) -> None:
         """Run *job* in the thread, then *done* with its result or error on the loop."""
+        self._courtesy.begin()
         self._jobs.put((job, done))
+
+    def _told(self, done: Done, result: Any, error: BaseException | None) -> None:
+        self._courtesy.end()
+        done(result, error)
 
     def stop(self) -> None:
         """End the thread after what was submitted."""
@@ -61,7 +69,7 @@ class WorkThread:
             except BaseException as raised:  # noqa: BLE001 - it is handed to whoever waits
                 error = raised
             try:
-                self._loop.call_soon_threadsafe(done, result, error)
+                self._loop.call_soon_threadsafe(self._told, done, result, error)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to tell
 

@@ -6,10 +6,10 @@ import asyncio
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from trunkline.errors import LineClosedError, LogError
 from trunkline.log.finding import Finding
@@ -26,12 +26,12 @@ from trunkline.log.port import (
     Wake,
 )
 from trunkline.log.retention import Retention
-from trunkline.log.sqlite import pages
 from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.appends import Appends
 from trunkline.log.sqlite.books import LineBooks
 from trunkline.log.sqlite.examination import examine
 from trunkline.log.sqlite.location import Location, parse_location
+from trunkline.log.sqlite.pages import NEAR_HEAD, Reading, TooFarError, states
 from trunkline.log.sqlite.poller import Poller
 from trunkline.log.sqlite.upkeep import Upkeep
 from trunkline.log.watchers import Watchers
@@ -40,11 +40,14 @@ from trunkline.model.interest import Interest
 from trunkline.model.position import EPOCH_BYTES
 from trunkline.runtime.clock import Clock
 from trunkline.sql.connections import check_library, check_place, connect, set_busy_timeout
-from trunkline.sql.faults import fault_of
+from trunkline.sql.courtesy import Courtesy
+from trunkline.sql.faults import fault_of, is_busy
 from trunkline.sql.migrator import migrate, migrations
-from trunkline.sql.readers import Readers
+from trunkline.sql.readers import Readers, snapshot
 from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.writer import WorkThread, Writer
+
+T = TypeVar("T")
 
 
 class _Parts:
@@ -55,6 +58,10 @@ class _Parts:
         self.location = log_of
         self.turnstile = turnstile
         self.connections: list[sqlite3.Connection] = []
+        #: Reads and polls on the loop.
+        self.near: sqlite3.Connection
+        self.near_reading = Reading(on_loop=True)
+        self.reading = Reading(on_loop=False)
         self.thread: WorkThread
         self.writer: Writer
         self.readers: Readers
@@ -99,11 +106,13 @@ class SQLiteLog(Log):
         if self._parts is not None:
             return
         loop = asyncio.get_running_loop()
-        turnstile, writing, polling = await asyncio.to_thread(_open, self._location)
+        turnstile, writing, near = await asyncio.to_thread(_open, self._location)
         location = self._location
         parts = _Parts(location, turnstile)
-        parts.connections = [writing, polling]
-        parts.thread = WorkThread("trunkline-write", loop)
+        courtesy = Courtesy(loop)
+        parts.connections = [writing, near]
+        parts.near = near
+        parts.thread = WorkThread("trunkline-write", loop, courtesy)
         parts.writer = Writer(
             writing,
             location.path,
@@ -121,9 +130,12 @@ class SQLiteLog(Log):
         )
         parts.upkeep = Upkeep(parts.writer, books, self._retention)
         parts.readers = Readers(
-            location.path, count=location.readers, busy_timeout=location.busy_timeout
+            location.path,
+            count=location.readers,
+            busy_timeout=location.busy_timeout,
+            courtesy=courtesy,
         )
-        parts.poller = Poller(polling, self._hear)
+        parts.poller = Poller(near, self._hear)
         self._watchers.bind(loop)
         self._parts = parts
         if self._watchers:
@@ -146,31 +158,42 @@ class SQLiteLog(Log):
 
     async def read(self, channel: ChannelKey, after: int, limit: int = PAGE_SIZE) -> Page:
         """Return messages of one channel with ids above *after*."""
-        readers = self._open_parts().readers
-        return await readers.run(
-            partial(pages.channel_page, channel=channel, after=after, limit=limit)
+        return await self._read(
+            partial(Reading.channel_page, channel=channel, after=after, limit=limit)
         )
 
     async def read_all(
         self, after: int, limit: int = PAGE_SIZE, interest: Interest | None = None
     ) -> Page:
         """Return messages of all wanted channels with global ids above *after*."""
-        readers = self._open_parts().readers
-        return await readers.run(
-            partial(pages.line_page, after=after, limit=limit, interest=interest)
-        )
+        call = partial(Reading.line_page, after=after, limit=limit, interest=interest)
+        return await self._read(call, is_near=after >= self._heard[0] - NEAR_HEAD)
 
     async def last_ids(self, channels: Iterable[ChannelKey]) -> Heads:
         """Return the last ids of *channels* and of the line."""
-        readers = self._open_parts().readers
-        return await readers.run(partial(pages.heads, channels=list(channels)))
+        return await self._read(partial(Reading.heads, channels=list(channels)))
+
+    async def _read(
+        self, call: Callable[[Reading, sqlite3.Connection], T], *, is_near: bool = True
+    ) -> T:
+        """Read at once on the loop what is short and fresh, all else in a thread."""
+        parts = self._open_parts()
+        if is_near:
+            try:
+                return snapshot(parts.near, partial(call, parts.near_reading))
+            except TooFarError:
+                pass
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    raise fault_of(error, self._location.path) from error
+        return await parts.readers.run(partial(call, parts.reading))
 
     async def channels(
         self, after: ChannelKey | None = None, limit: int = PAGE_SIZE
     ) -> Sequence[ChannelState]:
         """Describe channels in the order of (site, name)."""
         readers = self._open_parts().readers
-        return await readers.run(partial(pages.states, after=after, limit=limit))
+        return await readers.run(partial(states, after=after, limit=limit))
 
     async def trim(self, channel: ChannelKey, upto: int) -> int:
         """Make a plain channel's messages with ids ≤ *upto* unreadable."""
@@ -231,9 +254,9 @@ def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Co
         made.append(writing)
         migrate(writing, migrations("sqlite"), place=str(path))
         writing.execute(sql.FOUND_LINE, (secrets.token_hex(EPOCH_BYTES),))
-        polling = connect(path, busy_timeout=location.busy_timeout, is_reader=True)
-        made.append(polling)
-        set_busy_timeout(polling, 0)
+        near = connect(path, busy_timeout=location.busy_timeout, is_reader=True)
+        made.append(near)
+        set_busy_timeout(near, 0)
         turnstile.leave()
     except BaseException as error:
         for connection in made:
@@ -242,7 +265,7 @@ def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Co
         if isinstance(error, sqlite3.Error):
             raise fault_of(error, path) from error
         raise
-    return turnstile, writing, polling
+    return turnstile, writing, near
 
 
 def _close(parts: _Parts) -> None:

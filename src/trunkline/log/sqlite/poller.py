@@ -26,7 +26,7 @@ class Poller:
     One question costs some microseconds: a look into the shared memory of the write-ahead log.
 
     Args:
-        connection: A connection of its own, without a busy timeout.
+        connection: A reading connection that never waits for locks.
         tell: Called with head and epoch after any other connection's commit, this process's
             own included; says whether that was news.
     """

@@ -1,5 +1,6 @@
 """Every SQL statement of the SQLite engine, each in this one place."""
 
+# ruff: noqa: S608 - statements are put together from constants of this module alone
 from __future__ import annotations
 
 from typing import Final
@@ -75,21 +76,53 @@ FORGET_RECEIPTS: Final = (
     "SELECT receipt_id FROM trunkline_receipt ORDER BY receipt_id LIMIT ?) AND published_at < ?"
 )
 
-READ_CHANNEL: Final = (
-    "SELECT message_id, global_id, published_at, data, audience, headers FROM trunkline_message "
-    "WHERE channel_id = ? AND message_id > ? ORDER BY message_id LIMIT ?"
+_ROW: Final = (
+    "SELECT m.global_id, m.channel_id, m.message_id, m.published_at, m.data, m.audience, m.headers "
+    "FROM trunkline_message m "
 )
-READ_ALL: Final = (
-    "SELECT c.channel_id, c.name, c.site_id, m.message_id, m.global_id, m.published_at, m.data, "
-    "m.audience, m.headers FROM trunkline_message m CROSS JOIN trunkline_channel c "
-    "USING (channel_id) WHERE m.global_id > ? AND m.global_id <= ? AND m.message_id > c.floor "
-    "ORDER BY m.global_id LIMIT ?"
+
+CHANNEL_ROWS: Final = (
+    _ROW + "WHERE m.channel_id = ? AND m.message_id > ? ORDER BY m.message_id LIMIT ?"
+)
+LINE_ROWS: Final = (
+    _ROW + "CROSS JOIN trunkline_channel c USING (channel_id) WHERE m.global_id > ? "
+    "AND m.global_id <= ? AND m.message_id > c.floor ORDER BY m.global_id LIMIT ?"
+)
+WANTED_ROWS: Final = (
+    _ROW + "CROSS JOIN trunkline_channel c USING (channel_id) WHERE m.global_id > ? "
+    "AND m.global_id <= ? AND m.message_id > c.floor "
+    "AND m.channel_id IN (SELECT value FROM json_each(?)) ORDER BY m.global_id LIMIT ?"
+)
+# The ids come from the index alone, which holds both; only what the page needs is looked up.
+MERGED_ROWS: Final = (
+    "WITH page (global_id) AS (SELECT i.global_id FROM json_each(?) w "
+    "CROSS JOIN trunkline_message i WHERE i.channel_id = json_extract(w.value, '$[0]') "
+    "AND i.message_id > json_extract(w.value, '$[1]') AND i.global_id > ? "
+    "ORDER BY i.global_id LIMIT ?) "
+    "SELECT m.global_id, m.channel_id, m.message_id, m.published_at, m.data, m.audience, m.headers "
+    "FROM page CROSS JOIN trunkline_message m USING (global_id) ORDER BY m.global_id"
 )
 FIRST_GLOBAL: Final = (
     "SELECT global_id FROM trunkline_message WHERE global_id > ? ORDER BY global_id LIMIT 1"
 )
 NEWEST_FLOOR: Final = "SELECT coalesce(max(floor_global), 0) FROM trunkline_channel"
+
+# Each of these returns one row with a JSON array: cheaper to fetch than many short rows.
 FLOORS: Final = (
-    "SELECT channel_id, name, site_id, floor_global FROM trunkline_channel "
-    "WHERE floor_global > 0 ORDER BY floor_global DESC"
+    "SELECT json_group_array(json_array(floor_global, name, site_id)) FROM ("
+    "SELECT floor_global, name, site_id FROM trunkline_channel "
+    "WHERE floor_global > 0 AND floor_global < ? ORDER BY floor_global DESC LIMIT ?)"
+)
+CHANNELS_IN: Final = (
+    "SELECT json_group_array(channel_id) FROM (SELECT DISTINCT channel_id "
+    "FROM trunkline_message WHERE global_id > ? AND global_id <= ?)"
+)
+NAMES: Final = (
+    "SELECT json_group_array(json_array(channel_id, name, site_id)) FROM trunkline_channel "
+    "WHERE channel_id IN (SELECT value FROM json_each(?))"
+)
+NAMED: Final = (
+    "SELECT json_group_array(json_array(c.channel_id, c.floor, c.floor_global, c.last_id, c.name, "
+    "c.site_id)) FROM json_each(?) w CROSS JOIN trunkline_channel c "
+    "WHERE c.site_id = json_extract(w.value, '$[1]') AND c.name = json_extract(w.value, '$[0]')"
 )
