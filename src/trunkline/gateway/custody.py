@@ -86,8 +86,6 @@ class Custody:
     # -- expiry -------------------------------------------------------------------------------
 
     def _start_renewal(self, connection: Connection, request: Request) -> None:
-        # Cleared until there is an answer: one that takes too long counts as no.
-        connection.expires = None
         self._board.crew.start("renewal", self._renew(connection, request))
 
     async def _renew(self, connection: Connection, request: Request) -> None:
@@ -114,6 +112,5 @@ class Custody:
             connection.end("revoked")
             return True
         connection.viewer = viewer
-        if identity.expires_at is not None:
-            connection.expires = partial(self._start_renewal, connection, request)
+        self._board.upkeep.renew(connection)
         return True

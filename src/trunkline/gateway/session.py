@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -40,6 +41,7 @@ from trunkline.wire.start import Start
 
 MAX_WAITING: Final = 64
 MAX_MISTAKES: Final = 50
+RENEWAL_POLL: Final = 0.02
 
 
 class Session:
@@ -187,6 +189,7 @@ class Session:
             self._waiting = None
 
     async def _serve(self, request: Request) -> None:
+        await self._await_identity()
         try:
             if isinstance(request, SubscribeRequest):
                 starts = dict.fromkeys(request.channels, request.start)
@@ -199,6 +202,13 @@ class Session:
         except Exception as error:  # noqa: BLE001 - it is reported, here and to the client
             problem = await self._context.failures.report(self._handshake, error)
             self._say(pushes.encode_error(request.id, problem.code, problem.detail))
+
+    async def _await_identity(self) -> None:
+        """Wait while the identity is being asked for again; that ends well or with a goodbye."""
+        is_expired = self._context.gatekeeper.is_expired
+        # Looking is rare and short; an event would weigh on every connection.
+        while is_expired(self.connection.viewer.identity) and not self.connection.has_ended:  # noqa: ASYNC110
+            await asyncio.sleep(RENEWAL_POLL)
 
     async def _subscribe(
         self,

@@ -1,0 +1,74 @@
+"""An identity that expires is asked for again: the same goes on, anything else ends."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.gateway.serving import SERVERS
+from tests.gateway.test_socket import a_gateway, talking
+from trunkline.model.identity import Identity
+
+pytestmark = pytest.mark.parametrize("server", SERVERS)
+
+
+class Door:
+    """Know a user for a moment at a time, as long as the test wants."""
+
+    def __init__(self):
+        self.asked = 0
+        self.user = "ann"
+        self.granted = True
+        self.error = None
+
+    async def identify(self, request):
+        self.asked += 1
+        assert request.query["token"] == ["t"]
+        if self.asked > 1 and self.error:
+            raise self.error
+        if self.user is None:
+            return None
+        return Identity(user_id=self.user, expires_at=time.time() + 0.1)
+
+    async def access(self, identity, channel):
+        return self.granted
+
+
+async def renewed(door, times):
+    import anyio
+
+    with anyio.fail_after(10):
+        while door.asked < times:
+            await anyio.sleep(0.01)
+
+
+async def test_a_valid_identity_goes_on(server):
+    door = Door()
+    hooks = {"identify": door.identify, "access": door.access}
+    async with a_gateway(server, **hooks) as (line, _, port), talking(port, "?token=t") as talker:
+        await talker.ask("subscribe", channels=["/a"])
+        await talker.until("live")
+        await renewed(door, 4)
+        await line.bus.publish("/a", 1)
+        assert (await talker.until("message"))[-1]["data"] == 1
+
+
+@pytest.mark.parametrize("change", ["unknown", "other", "no-access", "error"])
+async def test_anything_else_ends(server, change):
+    door = Door()
+    hooks = {"identify": door.identify, "access": door.access}
+    async with a_gateway(server, **hooks) as (_, _, port), talking(port, "?token=t") as talker:
+        await talker.ask("subscribe", channels=["/a"])
+        await talker.until("live")
+        if change == "unknown":
+            door.user = None
+        elif change == "other":
+            door.user = "bob"
+        elif change == "no-access":
+            door.granted = False
+        else:
+            door.error = OSError("no database")
+        told, code = await talker.closed()
+        assert code == 4001
+        assert (told[-1]["type"], told[-1]["reason"]) == ("goodbye", "expired")
