@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -39,6 +38,8 @@ def ends_well(command: Callable[P, None]) -> Callable[P, None]:
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Run a command's coroutine on a fast event loop, where there is one."""
+    import asyncio
+
     try:
         import uvloop
     except ImportError:

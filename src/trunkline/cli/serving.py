@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 
@@ -13,6 +12,7 @@ from trunkline.cli.target import FACTORY, Target
 from trunkline.config import Settings
 from trunkline.demo.app import demo_application, demo_line
 from trunkline.demo.place import demo_log
+from trunkline.runtime.loopback import is_loopback
 from trunkline.runtime.masking import masked_url
 
 
@@ -55,16 +55,6 @@ def serve_demo(log: str | None, *, host: str, port: int) -> None:
     taken = _bind_near(host, port)
     _greet(url_of(taken, host), masked_url(line.settings.log))
     run_server(demo_application(line), taken, workers=1, grace=line.settings.close_grace)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on a host name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bind_near(host: str, port: int) -> socket.socket:

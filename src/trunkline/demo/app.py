@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any, Final
@@ -21,6 +20,7 @@ from trunkline.gateway.request import ClientGoneError, Receive, Request, Scope, 
 from trunkline.model.identity import Identity
 from trunkline.model.message import Limits
 from trunkline.runtime.clock import Clock, SystemClock
+from trunkline.runtime.loopback import is_loopback
 from trunkline.runtime.loops import Sleep
 from trunkline.wire.problem import problem
 
@@ -173,16 +173,6 @@ def _identify(request: Request) -> Identity:
     host = (request.header("host") or "").rpartition(":")[0] or request.header("host") or ""
     # The name is looked at too, or a stranger's domain that resolves to loopback would do.
     return Identity(is_admin=is_loopback(request.address) and is_loopback(host.strip("[]")))
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address reaches only this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _may_read(_: Identity, channel: str) -> bool:
