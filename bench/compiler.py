@@ -1,0 +1,31 @@
+"""Building the load client, with the system's C compiler or the one that comes as a wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "client"
+BUILD = HERE.parent / "build" / "bench"
+
+
+def load_client() -> Path:
+    """Return the load client's program, built if a source is younger."""
+    program = BUILD / "load"
+    sources = sorted(SOURCES.glob("*.[ch]"))
+    newest = max(source.stat().st_mtime for source in sources)
+    if program.exists() and program.stat().st_mtime > newest:
+        return program
+    BUILD.mkdir(parents=True, exist_ok=True)
+    files = [str(source) for source in sources if source.suffix == ".c"]
+    subprocess.run([*compiler(), "-O2", "-o", str(program), *files], check=True)
+    return program
+
+
+def compiler() -> list[str]:
+    """Return the words that call a C compiler."""
+    found = shutil.which("cc")
+    return [found] if found else [sys.executable, "-m", "ziglang", "cc"]

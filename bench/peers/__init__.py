@@ -1,0 +1,1 @@
+"""What Trunkline is measured against: the same job, written plainly."""
