@@ -14,6 +14,7 @@ from tests.log.test_sqlite_processes import said, worker
 from tests.log.workers import draft, log_at
 from trunkline.errors import (
     ConfigError,
+    LineClosedError,
     LogCorruptError,
     LogError,
     LogUnavailableError,
@@ -257,3 +258,24 @@ def test_url_names_a_relative_or_an_absolute_file():
     assert str(parse_location("sqlite:////var/a%20b.db", {}).path) == "/var/a b.db"
     found = parse_location("sqlite:///x.db?busy_timeout=2.5&readers=2", {"readers": 3})
     assert (found.busy_timeout, found.readers) == (2.5, 3)
+
+
+async def test_more_than_may_wait_waits_and_is_stored(tmp_path, monkeypatch):
+    """Callers beyond the bound of the queue get their turn later; none is lost or refused."""
+    monkeypatch.setattr("trunkline.log.sqlite.appends.QUEUED_DRAFTS", 10)
+    log = await opened(tmp_path / "line.db")
+    results = await asyncio.gather(*(log.append([[draft("/a", n)] * 3]) for n in range(50)))
+    ids = sorted(receipt.message_id for (receipts,) in results for receipt in receipts)
+    assert ids == list(range(1, 151))
+    await log.close()
+
+
+async def test_close_refuses_those_that_found_no_room(tmp_path, monkeypatch):
+    """At a close, what is queued is stored, and whoever still waited for room is told."""
+    monkeypatch.setattr("trunkline.log.sqlite.appends.QUEUED_DRAFTS", 2)
+    log = await opened(tmp_path / "line.db")
+    tasks = [asyncio.create_task(log.append([[draft("/a", n)]])) for n in range(5)]
+    await asyncio.sleep(0)
+    await log.close()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in results] == [list, list] + [LineClosedError] * 3

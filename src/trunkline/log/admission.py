@@ -94,11 +94,13 @@ class Books(Protocol):
 class Touch:
     """Gather what a turn does to one channel."""
 
-    __slots__ = ("age", "entry", "floor", "last_id", "own")
+    __slots__ = ("age", "entry", "floor", "last_id", "limits", "own")
 
     def __init__(self, entry: ChannelEntry, retention: Retention) -> None:
         self.entry = entry
         self.own = retention.own_limits(entry.key)
+        #: What holds for a draft that says nothing about limits.
+        self.limits = self.own or retention.default
         self.last_id = entry.last_id
         self.floor = entry.floor
         self.age: float | None = None
@@ -238,7 +240,9 @@ class Turn:
             )
         )
         if draft.kind is Kind.PLAIN:
-            limits = touch.own or self._retention.limits_at(draft)
+            limits = touch.limits
+            if draft.max_backlog_size is not None or draft.max_backlog_age is not None:
+                limits = touch.own or self._retention.limits_at(draft)
             size = limits.max_backlog_size
             if size is not None and message_id > size and message_id % limits.clear_every == 0:
                 touch.floor = max(touch.floor, message_id - size)

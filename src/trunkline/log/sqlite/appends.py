@@ -8,6 +8,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from trunkline.errors import LineClosedError
 from trunkline.log.admission import ChannelEntry, Touch, Turn
 from trunkline.log.port import Group, Outcome
 from trunkline.log.retention import Retention
@@ -18,6 +19,8 @@ from trunkline.sql.writer import Writer
 
 #: Drafts in one turn, so that the loop is not held for long; a single call goes in whole.
 TURN_DRAFTS = 1000
+#: Drafts that may wait for a turn; further callers wait until there is room.
+QUEUED_DRAFTS = 20_000
 #: Hidden messages of a channel that are worth deleting while somebody appends to it.
 ERASE_FROM = 500
 #: Messages deleted by one turn at most.
@@ -63,18 +66,37 @@ class Appends:
         self._retention = retention
         self._clock = clock
         self._told = told
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[Request] = deque()
+        self._waiting = 0
+        self._room = asyncio.Event()
+        self._is_closed = False
         self._taken: list[Request] = []
         self._is_submitted = False
         self._turn: Turn | None = None
         self._erasures: list[tuple[int, int, int]] = []
 
-    def put(self, groups: Sequence[Group]) -> asyncio.Future[Sequence[Outcome]]:
-        """Queue a call's groups; the future gets its outcomes."""
-        done: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
-        self._queue.append(Request(groups, done))
+    async def put(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Queue a call's groups, when there is room, and return their outcomes.
+
+        Raises:
+            LineClosedError: The log was closed before there was room.
+        """
+        while self._waiting >= QUEUED_DRAFTS and not self._is_closed:
+            self._room.clear()
+            await self._room.wait()
+        if self._is_closed:
+            raise LineClosedError("this log was closed: nothing of the call was stored")
+        request = Request(groups, self._loop.create_future())
+        self._queue.append(request)
+        self._waiting += request.count
         self._submit()
-        return done
+        return await request.done
+
+    def close(self) -> None:
+        """Refuse what is not queued yet."""
+        self._is_closed = True
+        self._room.set()
 
     def _submit(self) -> None:
         if self._queue and not self._is_submitted:
@@ -105,6 +127,8 @@ class Appends:
             request = self._queue.popleft()
             count += request.count
             self._taken.append(request)
+        self._waiting -= count
+        self._room.set()
 
     def _store(self, connection: sqlite3.Connection, turn: Turn) -> None:
         connection.executemany(sql.ADD_MESSAGE, turn.rows)

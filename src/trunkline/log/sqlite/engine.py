@@ -147,6 +147,7 @@ class SQLiteLog(Log):
         if parts is None or parts.pid != os.getpid():
             return
         parts.poller.stop()
+        parts.appends.close()
         self._watchers.clear()
         await parts.writer.drain()
         parts.thread.stop()
