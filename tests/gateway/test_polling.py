@@ -116,13 +116,15 @@ async def test_a_held_poll_ends_with_an_empty_array(http):
 
 
 async def test_a_held_poll_is_answered_by_the_first_message(http):
-    async with served(http=http) as held:
-        async with wire(held.port, poll("c", FORM.format(""), "Dont-Chunk: 1")) as client:
-            while not held.gateway.board.connections:
-                await asyncio.sleep(0.01)
-            await held.line.bus.publish("/lp", "שלום")
-            answer = await client.rest()
-            assert body_of(answer) == b"[" + message(1, '"שלום"') + b"]"
+    async with (
+        served(http=http) as held,
+        wire(held.port, poll("c", FORM.format(""), "Dont-Chunk: 1")) as client,
+    ):
+        while not held.gateway.board.connections:
+            await asyncio.sleep(0.01)
+        await held.line.bus.publish("/lp", "שלום")
+        answer = await client.rest()
+        assert body_of(answer) == b"[" + message(1, '"שלום"') + b"]"
 
 
 async def test_a_plain_poll_is_answered_at_once_and_keeps_the_connection(http):
@@ -190,16 +192,15 @@ async def test_a_withheld_message_becomes_a_status():
 
 
 async def test_a_newer_request_ends_the_older_one_and_not_the_other_way_round(http):
-    async with served(http=http) as held:
-        async with wire(held.port, poll("c", "%2Flp=&__seq=5")) as first:
-            await first.until(chunk())
-            async with wire(held.port, poll("c", "%2Flp=&__seq=3")) as late:
-                assert (await late.rest()).endswith(chunk() + END)
-            async with wire(held.port, poll("c", "%2Flp=&__seq=6")) as newer:
-                await newer.until(chunk())
-                assert await first.rest() == END
-                await held.line.bus.publish("/lp", "m")
-                assert chunk(message(1, '"m"')) in await newer.until(b'm"}]\r\n|\r\n\r\n')
+    async with served(http=http) as held, wire(held.port, poll("c", "%2Flp=&__seq=5")) as first:
+        await first.until(chunk())
+        async with wire(held.port, poll("c", "%2Flp=&__seq=3")) as late:
+            assert (await late.rest()).endswith(chunk() + END)
+        async with wire(held.port, poll("c", "%2Flp=&__seq=6")) as newer:
+            await newer.until(chunk())
+            assert await first.rest() == END
+            await held.line.bus.publish("/lp", "m")
+            assert chunk(message(1, '"m"')) in await newer.until(b'm"}]\r\n|\r\n\r\n')
 
 
 async def test_over_the_cap_polls_are_answered_at_once():
@@ -226,10 +227,12 @@ async def test_http_1_0_never_streams():
 
 
 async def test_a_missing_client_id_is_not_found():
-    async with served() as held:
-        async with wire(held.port, b"POST /message-bus/ HTTP/1.1\r\nhost: t\r\n\r\n") as client:
-            answer = await client.until(b"not found")
-            assert answer.startswith(b"HTTP/1.1 404")
+    async with (
+        served() as held,
+        wire(held.port, b"POST /message-bus/ HTTP/1.1\r\nhost: t\r\n\r\n") as client,
+    ):
+        answer = await client.until(b"not found")
+        assert answer.startswith(b"HTTP/1.1 404")
 
 
 async def test_options_is_answered_without_hooks():
@@ -245,10 +248,12 @@ async def test_options_is_answered_without_hooks():
 
 
 async def test_extra_headers_stand_before_connection():
-    async with served(extra_headers=lambda _: {"X-One": "1"}) as held:
-        async with wire(held.port, poll("c", FORM.format(0))) as client:
-            answer = await client.until(chunk())
-            assert NO_CACHE + b"x-one: 1\r\nconnection: close\r\n" in answer
+    async with (
+        served(extra_headers=lambda _: {"X-One": "1"}) as held,
+        wire(held.port, poll("c", FORM.format(0))) as client,
+    ):
+        answer = await client.until(chunk())
+        assert NO_CACHE + b"x-one: 1\r\nconnection: close\r\n" in answer
 
 
 async def test_middleware_may_replace_the_channels():

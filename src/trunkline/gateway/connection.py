@@ -52,6 +52,7 @@ class Mark(NamedTuple):
 
 
 NOTHING = Interest()
+UNTOLD = (NOTHING, 0)
 
 
 class Connection:
@@ -110,7 +111,7 @@ class Connection:
         self.expires: OnEnd | None = None
         self.due = -1
         self.since = 0.0
-        self.told: tuple[Interest, int] = (NOTHING, 0)
+        self.told: tuple[Interest, int] = UNTOLD
         self.stall: tuple[int, float] | None = None
 
     # -- what sessions and endpoints call -----------------------------------------------------
@@ -243,7 +244,7 @@ class Connection:
     def start_over(self) -> None:
         """Want everything from now on: places of an earlier epoch mean nothing any more."""
         self.active = self.interest
-        self.told = (NOTHING, 0)
+        self.told = UNTOLD
         self.parts = ()
         self.marks = tuple(Mark(0, mark.speak) for mark in self.marks)
 

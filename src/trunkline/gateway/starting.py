@@ -25,12 +25,14 @@ class Beginning(NamedTuple):
         heads: The line's end when this was found out.
         gap: What those that came with a position of another epoch have lost, or None.
         lost: The names it concerns.
+        floor: What was trimmed before those that start with the oldest kept, which is no gap.
     """
 
     parts: tuple[Part, ...]
     heads: Heads
     gap: Gap | None
-    lost: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+    floor: int = 0
 
 
 def interest_in(names: Mapping[str, object] | list[str], site_id: str | None) -> Interest:
@@ -92,7 +94,7 @@ async def find_beginning(
     heads = await log.last_ids(keys)
     if last is not None:
         places = {name: await _place_of_last(log, heads, name, site_id, last) for name in starts}
-        return Beginning(_parts(places, site_id), heads, None, ())
+        return Beginning(_parts(places, site_id), heads, None)
     oldest = [name for name, start in starts.items() if start is Edge.OLDEST]
     floor = await _floor(log, interest_in(oldest, site_id)) if oldest else 0
     places, lost = {}, []
@@ -105,12 +107,13 @@ async def find_beginning(
                 gap = gap or missed
                 lost.append(name)
         else:
-            places[name] = floor if start is Edge.OLDEST else heads.head
-    return Beginning(_parts(places, site_id), heads, gap, tuple(lost))
+            # Trimming is per channel: what others keep may lie before the floor.
+            places[name] = 0 if start is Edge.OLDEST else heads.head
+    return Beginning(_parts(places, site_id), heads, gap, tuple(lost), floor)
 
 
 async def _floor(log: Log, interest: Interest) -> int:
-    """Find the place after which all that is kept begins: starting there misses nothing."""
+    """Find the newest place at which something is gone."""
     return (await log.read_all(0, 1, interest)).floor
 
 

@@ -195,6 +195,8 @@ class Switchboard:
         parts = merge([*self._standing_parts(connection), *beginning.parts])
         connection.interest, connection.is_guarded = cohort.interest, cohort.is_guarded
         connection.active, connection.parts = parts[0].interest, tuple(parts[1:])
+        if beginning.floor:
+            connection.told = (connection.active, beginning.floor)
         for frame in [acknowledge(position) if acknowledge else b"", *gaps]:
             connection.reply(frame)
         if live is not None:
