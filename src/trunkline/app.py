@@ -232,20 +232,19 @@ class Trunkline(Bus):
         """
         from trunkline.gateway.assembly import Gateway
         from trunkline.gateway.doorway import Doorway
+        from trunkline.gateway.hooks import Hooks
 
-        make = partial(
-            Gateway,
-            self._log,
-            self._hub,
-            self,
-            options=self.gateway_options,
+        hooks = Hooks(
             identify=identify,
             access=access,
             open=open,
             on_error=on_error,
             extra_headers=extra_headers,
             wrapped=wrapped,
-            clock=self._clock,
+        )
+        options, clock = self.gateway_options, self._clock
+        make = partial(
+            Gateway, self._log, self._hub, self, hooks=hooks, options=options, clock=clock
         )
         doorway = Doorway(self, make, wrapped=wrapped)
         self._doorways.append(doorway)

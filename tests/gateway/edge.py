@@ -13,6 +13,7 @@ from trunkline.channels.bus import Bus
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.gateway.assembly import Gateway
+from trunkline.gateway.hooks import Hooks
 from trunkline.log.memory import MemoryLog
 from trunkline.log.retention import Retention
 from trunkline.runtime.clock import SystemClock
@@ -53,7 +54,8 @@ class Line(NamedTuple):
     def gateway(self, **how: Any) -> Gateway:
         """Make a gateway that is open unless it is given hooks."""
         how.setdefault("open", "identify" not in how or "access" not in how)
-        return Gateway(self.log, self.hub, self.bus, **how)
+        rest = {name: how.pop(name) for name in ("options", "clock") if name in how}
+        return Gateway(self.log, self.hub, self.bus, hooks=Hooks(**how), **rest)
 
 
 @contextlib.asynccontextmanager

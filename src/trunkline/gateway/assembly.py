@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
-from trunkline.gateway.access import Access, Gatekeeper, Identify
-from trunkline.gateway.application import Application, ExtraHeaders, Reception
+from trunkline.gateway.access import Gatekeeper
+from trunkline.gateway.application import Reception
 from trunkline.gateway.context import Context, Endpoint
 from trunkline.gateway.custody import Custody
 from trunkline.gateway.diagnostics import PAGE, STATE, DiagnosticsEndpoint
 from trunkline.gateway.events import EventStreams
-from trunkline.gateway.failures import Failures, OnError
+from trunkline.gateway.failures import Failures
+from trunkline.gateway.hooks import Hooks
 from trunkline.gateway.intercom import Intercom
 from trunkline.gateway.limits import ConnectionLimits, RateLimiter
 from trunkline.gateway.observer import Observer
@@ -35,38 +36,32 @@ class Gateway:
         log: The open log.
         hub: This process's hub on it.
         bus: Publishes to it.
+        hooks: What the application plugs in.
         options: The settings; they may change while it runs.
-        identify: Says who a request comes from.
-        access: Says which channels an identity may read.
-        open: Say True to do without one of these hooks.
-        on_error: Called when an endpoint or a hook fails.
-        extra_headers: Called with each request; returns headers for its answer.
-        wrapped: Takes what is not the gateway's; 404 without it.
         clock: Tells the time.
 
     Raises:
         ConfigError: A hook is missing.
     """
 
-    def __init__(  # noqa: PLR0913 - the application's hooks, each by name
+    def __init__(
         self,
         log: Log,
         hub: Hub,
         bus: Bus,
         *,
+        hooks: Hooks,
         options: GatewayOptions | None = None,
-        identify: Identify | None = None,
-        access: Access | None = None,
-        open: bool = False,  # noqa: A002 - the word an application says
-        on_error: OnError | None = None,
-        extra_headers: ExtraHeaders | None = None,
-        wrapped: Application | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self.options = options or GatewayOptions()
         gatekeeper = Gatekeeper(
-            identify, access, open=open, ttl=lambda: self.options.access_ttl, clock=clock
+            hooks.identify,
+            hooks.access,
+            open=hooks.open,
+            ttl=lambda: self.options.access_ttl,
+            clock=clock,
         )
         self.board = Switchboard(log, hub, options=self.options, gatekeeper=gatekeeper, clock=clock)
         self.context = Context(
@@ -78,12 +73,15 @@ class Gateway:
             origins=Origins(self.options),
             rates=RateLimiter(self.options, clock),
             limits=ConnectionLimits(self.options),
-            failures=Failures(on_error),
+            failures=Failures(hooks.on_error),
             intercom=Intercom(log, hub, bus, self.board.crew),
             clock=clock,
         )
         self._reception = Reception(
-            self.context, self._router(), extra_headers=extra_headers, wrapped=wrapped
+            self.context,
+            self._router(),
+            extra_headers=hooks.extra_headers,
+            wrapped=hooks.wrapped,
         )
 
     def _router(self) -> Router:

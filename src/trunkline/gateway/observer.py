@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import msgspec
 
-import trunkline
 from trunkline.gateway.connection import Connection, State
 from trunkline.gateway.context import Context
 from trunkline.gateway.intercom import ASK, TELL
 from trunkline.gateway.switchboard import Switchboard
 from trunkline.log.port import ChannelState
 from trunkline.model.channel import ChannelKey
+from trunkline.model.release import VERSION
 
 MAX_CONNECTIONS: Final = 100
 MAX_CHANNELS: Final = 20
@@ -147,7 +147,7 @@ class Observer:
             process=self._process,
             pid=os.getpid(),
             host=socket.gethostname(),
-            version=trunkline.__version__,
+            version=VERSION,
             started_at=self._started_at,
             connections_total=len(held),
             by_transport=dict(Counter(one.transport for one in held)),
