@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -12,6 +13,8 @@ from trunkline.client.settings import Settings
 from trunkline.model.message import Message
 from trunkline.model.pattern import channel_pattern, is_pattern
 from trunkline.wire.start import Refusal
+
+logger = logging.getLogger(__name__)
 
 Item = Message | Gap
 CursorT = TypeVar("CursorT")
@@ -79,7 +82,10 @@ class Feed(Generic[CursorT]):
 
     def open(self, refused: Iterable[Refusal] = ()) -> None:
         """Note that the server has acknowledged the subscription."""
-        self.refused = tuple(refused)
+        known, self.refused = self.refused, tuple(refused)
+        if self.refused and self.refused != known:
+            told = "; ".join(f"{one.channel} ({one.detail})" for one in self.refused)
+            logger.warning("the server refuses some of the channels: %s", told)
         self._opened.set()
 
     async def opened(self) -> None:

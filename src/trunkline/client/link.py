@@ -134,8 +134,11 @@ class Link(ABC, Generic[CursorT]):
     async def _unpark(self) -> None:
         """Put parked feeds back on the connection when their readers have caught up; for ever."""
         while True:
-            parked = [feed for feed in self.feeds if feed.is_parked]
             self._changed.clear()
+            for feed in self.feeds:
+                feed.is_parked = feed.is_parked and not feed.is_low
+            await self._adjust()
+            parked = [feed for feed in self.feeds if feed.is_parked]
             waits = [asyncio.ensure_future(feed.low()) for feed in parked]
             waits.append(asyncio.ensure_future(_wait(self._changed)))
             try:
@@ -144,9 +147,6 @@ class Link(ABC, Generic[CursorT]):
                 for one in waits:
                     one.cancel()
                 await asyncio.wait(waits)
-            for feed in parked:
-                feed.is_parked = not feed.is_low
-            await self._adjust()
 
     async def _adjust(self) -> None:
         """Bring the connection in line with the feeds, which have changed."""

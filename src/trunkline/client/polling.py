@@ -60,7 +60,6 @@ class PollLink(Link[PollCursor]):
         self._served: list[Feed[PollCursor]] = []
 
     async def _converse(self) -> float:
-        self._changed.set()
         async with beside(self._unpark()):
             # The poll is a task so that a new subscription can end it and be part of the next.
             self._served = self._wanted()

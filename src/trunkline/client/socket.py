@@ -40,7 +40,6 @@ class SocketLink(Link[Cursor]):
         query = f"?client_id={quote(client_id, safe='')}" if client_id else ""
         async with self._endpoint.socket(f"/ws{query}", subprotocol=SUBPROTOCOL) as socket:
             self._socket, self._talk = socket, Conversation()
-            self._changed.set()
             async with beside(self._unpark()):
                 while self.feeds:
                     await self._on_push(*await self._receive())
