@@ -106,6 +106,20 @@ async def test_stopped_process_inside_the_turn(tmp_path):
     await log.close()
 
 
+async def test_line_is_read_while_another_process_keeps_the_turn(tmp_path):
+    """A stuck publisher stops nobody from opening the line and reading it."""
+    path = tmp_path / "line.db"
+    log = await opened(path)
+    await log.append([[draft("/a", 1)]])
+    await log.close()
+    rival = Turnstile(tmp_path / "line.db.turn")
+    assert rival.try_enter()
+    log = await opened(path, busy_timeout=0.2)
+    assert len((await log.read_all(0)).records) == 1
+    rival.close()
+    await log.close()
+
+
 async def test_close_while_another_process_keeps_the_turn(tmp_path):
     """Closing does not hang on a turn that never comes."""
     log = await opened(tmp_path / "line.db", busy_timeout=0.2)

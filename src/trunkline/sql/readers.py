@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from typing import TypeVar
 
 from trunkline.sql.connections import connect
@@ -65,7 +65,7 @@ class Readers:
             self._connections.put(connection)
 
     def _take(self) -> sqlite3.Connection:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Empty):
             return self._connections.get_nowait()
         connection = connect(self._path, busy_timeout=self._busy_timeout, is_reader=True)
         self._made.append(connection)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,9 @@ from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.writer import WorkThread, Writer
 
 T = TypeVar("T")
+
+#: Seconds to wait, at an opening, for others who may be creating the same file.
+CREATION_WAIT = 1.0
 
 
 class _Parts:
@@ -250,11 +254,12 @@ def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Co
     turnstile = Turnstile(Path(f"{path}.turn"))
     made: list[sqlite3.Connection] = []
     try:
-        turnstile.enter()
+        _enter_for(turnstile, CREATION_WAIT)
         writing = connect(path, busy_timeout=location.busy_timeout)
         made.append(writing)
         migrate(writing, migrations("sqlite"), place=str(path))
-        writing.execute(sql.FOUND_LINE, (secrets.token_hex(EPOCH_BYTES),))
+        if writing.execute(sql.READ_LINE).fetchone() is None:
+            writing.execute(sql.FOUND_LINE, (secrets.token_hex(EPOCH_BYTES),))
         near = connect(path, busy_timeout=location.busy_timeout, is_reader=True)
         made.append(near)
         set_busy_timeout(near, 0)
@@ -267,6 +272,18 @@ def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Co
             raise fault_of(error, path) from error
         raise
     return turnstile, writing, near
+
+
+def _enter_for(turnstile: Turnstile, seconds: float) -> None:
+    """Try to get the turn for a while.
+
+    It only keeps processes that start together from creating the file against each other, which
+    SQLite's own waiting does badly; without it they are still safe, so a turn that another
+    process keeps must not stop anybody from opening a line to read it.
+    """
+    deadline = time.monotonic() + seconds
+    while not turnstile.try_enter() and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _close(parts: _Parts) -> None:
