@@ -79,6 +79,27 @@ def draft_of(
         InvalidMessageError: The audience, the data, the key or a limit can't be accepted.
     """
     check_name(channel, internal=internal)
+    if not options:
+        # Most publishes; the rest of this function costs more than all else before the append.
+        key = channel_key(channel, check_site(site_id))
+        return Draft(channel=key, data=codec.encode(data)).check_size()
+    audience = _audience(channel, options)
+    headers = options.get("headers")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise InvalidMessageError(f"headers is a mapping, not {type(headers).__name__}")
+    site = check_site(options.get("site_id", site_id))
+    return Draft(
+        channel=channel_key(channel, site),
+        data=codec.encode(data),
+        audience=audience,
+        headers=codec.encode(headers) if headers else None,
+        key=_checked_key(options.get("key")),
+        max_backlog_size=_checked_limit("max_backlog_size", options.get("max_backlog_size"), int),
+        max_backlog_age=_checked_limit("max_backlog_age", options.get("max_backlog_age"), float),
+    ).check_size()
+
+
+def _audience(channel: str, options: PublishOptions) -> bytes | None:
     lists: dict[str, Any] = {name: options.get(name) for name in _AUDIENCE}
     restricted = next(
         (name for name in _AUDIENCE if "client" not in name and lists[name] is not None), None
@@ -89,19 +110,7 @@ def draft_of(
             "groups differ; publish to a channel of one site, or leave it out"
         )
     audience = audience_of(**lists)
-    headers = options.get("headers")
-    if headers is not None and not isinstance(headers, Mapping):
-        raise InvalidMessageError(f"headers is a mapping, not {type(headers).__name__}")
-    site = check_site(options.get("site_id", site_id))
-    return Draft(
-        channel=channel_key(channel, site),
-        data=codec.encode(data),
-        audience=None if audience is None else msgspec.json.encode(audience),
-        headers=codec.encode(headers) if headers else None,
-        key=_checked_key(options.get("key")),
-        max_backlog_size=_checked_limit("max_backlog_size", options.get("max_backlog_size"), int),
-        max_backlog_age=_checked_limit("max_backlog_age", options.get("max_backlog_age"), float),
-    ).check_size()
+    return None if audience is None else msgspec.json.encode(audience)
 
 
 def _checked_key(key: str | None) -> str | None:
