@@ -53,7 +53,11 @@ def trunkline(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+            "--version",
+            metavar="",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
@@ -77,7 +81,7 @@ def serve(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODULE:OBJECT]",
+            metavar="MODULE:OBJECT",
             help="An ASGI application or a Trunkline to serve. Without it the gateway is served, "
             "open to everybody, on loopback only.",
             show_default=False,

@@ -17,12 +17,11 @@ LogFlag = Annotated[
     typer.Option(
         "--log",
         metavar="URL",
-        help="The log, such as sqlite:///app.db. [default: TRUNKLINE_LOG, trunkline.toml, "
-        "else sqlite:///trunkline.db]",
-        show_default=False,
+        help="The log, such as sqlite:///app.db.",
+        show_default="TRUNKLINE_LOG, a settings file, else sqlite:///trunkline.db",
     ),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonFlag = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 SiteFlag = Annotated[str | None, typer.Option("--site-id", metavar="SITE", help="The tenant.")]
 
 
@@ -93,7 +92,7 @@ class InputFlags:
     """Say how lines of standard input become data."""
 
     json_lines: Annotated[
-        bool, typer.Option("--json-lines", help="With -: each line is JSON, not text.")
+        bool, typer.Option("--json-lines", metavar="", help="With -: each line is JSON, not text.")
     ] = False
     errors: Annotated[
         str,
@@ -111,18 +110,22 @@ class ServeFlags:
 
     host: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Where to listen. [default: 127.0.0.1]"),
+        typer.Option(metavar="ADDRESS", help="Where to listen.", show_default="127.0.0.1"),
     ] = None
     port: Annotated[
         int | None,
-        typer.Option(metavar="PORT", min=0, max=65535, help="0 for a free one. [default: 8000]"),
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="0 for a free one.", show_default="8000"
+        ),
     ] = None
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes. [default: 1]")
+        int | None, typer.Option(metavar="N", min=1, help="Processes.", show_default="1")
     ] = None
     open: Annotated[
         bool,
-        typer.Option("--open", help="Let everybody read every channel, also on a public address."),
+        typer.Option(
+            "--open", metavar="", help="Let everybody read every channel, also on a public address."
+        ),
     ] = False
 
 
