@@ -16,11 +16,10 @@ from trunkline.app import Trunkline
 from trunkline.channels.bus import Publication
 from trunkline.channels.drafting import PublishOptions
 from trunkline.cli.outcome import warn
-from trunkline.cli.source import LineSource
+from trunkline.cli.source import LineSource, too_long
 from trunkline.errors import (
     ConflictError,
     LogError,
-    MessageTooLargeError,
     TrunklineError,
     UsageError,
 )
@@ -67,7 +66,7 @@ class LineFormat(NamedTuple):
         except ValueError as error:
             raise UsageError(f"line {number} is no JSON: {error}") from None
         if size > MAX_MESSAGE_BYTES:
-            raise UsageError(f"line {number}: {MessageTooLargeError(size, MAX_MESSAGE_BYTES)}")
+            raise UsageError(too_long(number))
         return data
 
 

@@ -15,6 +15,11 @@ READ_BYTES: Final = 256 * 1024
 MAX_WAITING: Final = 4
 
 
+def too_long(number: int) -> str:
+    """Say that a line, counted from 1, is larger than a message may be."""
+    return f"line {number} is longer than a message may be ({MAX_MESSAGE_BYTES} bytes as JSON)"
+
+
 class LineSource:
     """Yield lists of complete lines without their line feeds.
 
@@ -56,10 +61,7 @@ class LineSource:
 
     def _check_rest(self, lines: list[bytes], rest: bytes) -> None:
         if len(rest) > MAX_MESSAGE_BYTES:
-            raise UsageError(
-                f"line {self.line + len(lines) + 1} is longer than a message may be "
-                f"({MAX_MESSAGE_BYTES} bytes)"
-            )
+            raise UsageError(too_long(self.line + len(lines) + 1))
 
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
