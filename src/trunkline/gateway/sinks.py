@@ -150,7 +150,7 @@ class AsgiSink:
             async with asyncio.timeout(None) as self._scope, asyncio.TaskGroup() as group:
                 watcher = group.create_task(self._watch(receive, on_event))
                 try:
-                    await self._send_all(send)
+                    await self._send_all(send, watcher)
                 finally:
                     watcher.cancel()
         except TimeoutError:
@@ -162,12 +162,13 @@ class AsgiSink:
             if self.owner is not None:
                 self.owner.on_lost()
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, watcher: asyncio.Task[None]) -> None:
         while True:
-            outbox, self._outbox = self._outbox, []
-            for payload in outbox:
-                for event in self._events(payload) if payload else ():
-                    await send(event)
+            if self._is_ending:
+                # granian sends no close while somebody waits for the client's next event.
+                watcher.cancel()
+                await asyncio.sleep(0)
+            await self._send_outbox(send)
             if self._outbox:
                 continue
             if self._is_ending:
@@ -180,6 +181,12 @@ class AsgiSink:
                     self.owner.on_writable()
             if not self._outbox and not self._is_ending:
                 await self._sleep()
+
+    async def _send_outbox(self, send: Send) -> None:
+        outbox, self._outbox = self._outbox, []
+        for payload in outbox:
+            for event in self._events(payload) if payload else ():
+                await send(event)
 
     async def _sleep(self) -> None:
         self._wake = asyncio.get_running_loop().create_future()
