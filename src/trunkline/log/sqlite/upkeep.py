@@ -146,7 +146,7 @@ class Upkeep:
             cap = self._retention.max_line_size
             if cap is None:
                 return gone
-            count = await self._run(partial(_drop_oldest, cap=cap))
+            count = await self._run(partial(_drop_oldest, cap=cap), is_long=True)
             if count == 0:
                 return gone
             gone += count
