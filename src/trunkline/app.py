@@ -169,7 +169,8 @@ class Trunkline(Bus):
             )
         if self._loop is not asyncio.get_running_loop():
             raise LineClosedError(
-                "this line is open in another event loop: close it there, or make a line per loop"
+                "this line was opened in another event loop, and not closed there: use 'async "
+                "with line:' in each loop, or make a line per loop"
             )
 
     async def open_for_use(self) -> None:
