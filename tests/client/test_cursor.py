@@ -100,19 +100,20 @@ def test_positions_only_go_forward() -> None:
 
 def test_a_gap_beyond_which_it_stands_is_none() -> None:
     cursor = Cursor(Position("e", 7))
-    assert cursor.lose("trimmed", Position("e", 7)) is None
-    assert cursor.lose("trimmed", Position("e", 8)) == Gap("trimmed", 7, Position("e", 8))
+    assert cursor.lose("trimmed", Position("e", 6)) is None
+    assert cursor.lose("trimmed", Position("e", 7)) == Gap("trimmed", 7, Position("e", 7), 7)
+    assert cursor.lose("trimmed", Position("e", 8)) == Gap("trimmed", 7, Position("e", 8), 8)
     assert cursor.lose("reset", Position("f", 0)) == Gap("reset", 8, Position("f", 0))
     assert numbers(cursor.take(message(1))) == [1]
 
 
 def test_a_foreign_epoch_without_a_gap_is_told() -> None:
     cursor = Cursor(Position("e", 7))
-    assert cursor.move(Position("f", 3)) == Gap("reset", 7, Position("f", 3))
+    assert cursor.move(Position("f", 3)) == Gap("reset", 7, Position("f", 3), 3)
     lost = Cursor(last=3)
     lost.begin(Position("e", 9))
     lost.take(message(9))
-    assert lost.begin(Position("f", 9)) == Gap("reset", 0, Position("f", 9))
+    assert lost.begin(Position("f", 9)) == Gap("reset", 0, Position("f", 9), 9)
 
 
 def test_a_window_that_does_not_reach_back_is_told() -> None:

@@ -159,7 +159,7 @@ async def test_a_gap_goes_to_its_handler() -> None:
         async with api:
             subscription = api.subscribe("/a", position="e1-3", on_gap=gaps.append)
             assert await take(subscription, 1) == [9]
-    assert gaps == [Gap("trimmed", 3, Position(EPOCH, 8))]
+    assert gaps == [Gap("trimmed", 3, Position(EPOCH, 8), 8)]
 
 
 async def test_an_epoch_that_changes_silently_is_told_as_a_gap() -> None:

@@ -55,7 +55,7 @@ class Cursor:
             if lost:
                 self._seen.clear()
             self._epoch = position.epoch
-            return Gap("reset", 0, position) if lost else None
+            return _gap("reset", 0, position) if lost else None
         if self.start is Edge.NOW:
             self._stand(position)
         elif self.start is Edge.OLDEST:
@@ -93,7 +93,7 @@ class Cursor:
         delivered: list[Message | Gap] = []
         if carried.channel in self._unchecked and carried.message_id > seen + 1:
             before = Position(place.epoch, place.global_id - 1)
-            delivered.append(Gap("trimmed", max(0, before.global_id - 1), before))
+            delivered.append(_gap("trimmed", max(0, before.global_id - 1), before))
         self._unchecked.discard(carried.channel)
         self._seen[carried.channel] = carried.message_id
         return [*delivered, _message(carried, place)]
@@ -111,7 +111,7 @@ class Cursor:
         current = self.position
         if self._is_other(position):
             self._stand(position)
-            return Gap("reset", current.global_id if current else 0, position)
+            return _gap("reset", current.global_id if current else 0, position)
         if current is None or position.global_id > current.global_id:
             self._stand(position)
         return None
@@ -126,18 +126,18 @@ class Cursor:
         self._stand(position)
 
     def lose(self, reason: str, position: Position) -> Gap | None:
-        """Take a gap that the server told.
+        """Take a gap that the server told; its position is where reading goes on.
 
         Returns:
             The gap to deliver, or None when the subscription stands beyond it already.
         """
         current = self.position
         after = current.global_id if current else 0
-        if current and current.epoch == position.epoch and after >= position.global_id:
+        if current and current.epoch == position.epoch and after > position.global_id:
             return None
         self.last = None
         self._stand(position)
-        return Gap(reason, after, position)
+        return _gap(reason, after, position)
 
     def _is_other(self, position: Position) -> bool:
         return self._epoch is not None and self._epoch != position.epoch
@@ -160,6 +160,11 @@ def position_in(text: str) -> Position:
     if position is None:
         raise ProtocolError("the server told the position 0, which has no epoch")
     return position
+
+
+def _gap(reason: str, after: int, position: Position) -> Gap:
+    # Our protocols do not tell the floor: what is known to be lost lies before the position.
+    return Gap(reason, after, position, position.global_id)
 
 
 def _message(carried: Carried, place: Position) -> Message:

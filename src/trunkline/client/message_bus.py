@@ -37,6 +37,7 @@ Callback = Callable[[Any, int, int], Awaitable[None] | None]
 
 NEW_ONLY = -1
 PATIENCE = 2
+READ_AHEAD = 128  # answers; on a busy loop each turn brings many, and one a turn would fall behind
 
 
 class Status(IntEnum):
@@ -239,14 +240,12 @@ class MessageBusClient:
     async def _cycle(self) -> float:
         """Poll once and return the seconds until the next poll."""
         hold = self._hold()
-        answers: asyncio.Queue[Answer | Exception | None] = asyncio.Queue(1)
+        answers: asyncio.Queue[Answer | Exception | None] = asyncio.Queue(READ_AHEAD)
         started = self._settings.clock.monotonic()
         was_useful = False
         async with beside(self._read(answers, hold)):
             # Callbacks run here and not in the reader, for the reader may be cancelled.
-            while (
-                got := await self._until_changed(asyncio.ensure_future(answers.get()))
-            ) is not None:
+            while (got := await self._next(answers)) is not None:
                 if isinstance(got, Exception):
                     return self._on_failure(got)
                 was_useful = was_useful or got.is_streamed or bool(got.messages)
@@ -274,6 +273,13 @@ class MessageBusClient:
             await answers.put(None)
         except (Interruption, TrunklineError) as error:
             await answers.put(error)
+
+    async def _next(
+        self, answers: asyncio.Queue[Answer | Exception | None]
+    ) -> Answer | Exception | None:
+        if not answers.empty() and not self._changed.is_set():
+            return answers.get_nowait()
+        return await self._until_changed(asyncio.ensure_future(answers.get()))
 
     async def _until_changed(self, work: asyncio.Future[T]) -> T | None:
         """Return the result of *work*, or None when the subscriptions change first."""

@@ -66,7 +66,7 @@ class PollCursor:
             return None
         self._ids[channel] = floor
         self._fresh.add(channel)
-        return Gap(reason, max(after, 0), Position(NO_EPOCH, floor))
+        return Gap(reason, max(after, 0), Position(NO_EPOCH, floor), floor)
 
     def accept(self, message: PollMessage) -> bool:
         """Take a message's id; tell whether the message is wanted and was not seen before."""
@@ -95,7 +95,7 @@ class PollCursor:
                 continue
             self._ids[channel] = last
             if 0 <= last < at:
-                gaps.append(Gap("reset", at, Position(NO_EPOCH, last)))
+                gaps.append(Gap("reset", at, Position(NO_EPOCH, last), last))
         return gaps
 
     def before(self, buffered: Iterable[Any]) -> dict[str, int]:

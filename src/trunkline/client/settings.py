@@ -30,7 +30,8 @@ class ClientOptions(TypedDict, total=False):
     Attributes:
         transport: ``websocket`` (one connection for all subscriptions), ``sse`` (one each), or
             message_bus's protocol: ``stream``, ``long-poll``, ``poll``.
-        client_id: The client's own id, for messages to ``client_ids``; random by default.
+        client_id: The client's own id, for messages to ``client_ids``; none by default, and
+            a random one where the protocol must have one.
         headers: Added to every request; they win over the client's own.
         token: A bearer token, or a function (it may be a coroutine function) that is asked before
             each connection and returns a token or headers.

@@ -91,7 +91,7 @@ class Subscription:
             if not isinstance(item, Gap):
                 return item
             if self._on_gap is None:
-                raise GapError(item.reason, after=item.after, floor=item.position.global_id)
+                raise GapError(item.reason, after=item.after, floor=item.floor)
             self._on_gap(item)
 
     async def __aenter__(self) -> Self:
