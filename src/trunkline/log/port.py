@@ -100,6 +100,8 @@ class Log(ABC):
 
     #: URL schemes, for messages and documentation.
     schemes: ClassVar[tuple[str, ...]] = ()
+    #: Whether the engine keeps streams; one that does not refuses them (ChannelKindError).
+    keeps_streams: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

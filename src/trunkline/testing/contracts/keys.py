@@ -15,8 +15,8 @@ from trunkline.testing.contracts.support import (
     append,
     plain,
     refused,
-    stream,
     values,
+    versioned,
     whole_channel,
 )
 
@@ -106,10 +106,10 @@ class KeyContract:
     async def test_repeat_goes_before_the_expected_version(self, open_log: OpenLog) -> None:
         """A retried append at a version that its first try used up is a repeat, no conflict."""
         log = await open_log()
-        await append(log, [stream("/stream/t/1", "made", 0, key="k")])
-        (again,) = await append(log, [stream("/stream/t/1", "made", 0, key="k")])
+        await append(log, [versioned(log, "made", 0, key="k")])
+        (again,) = await append(log, [versioned(log, "made", 0, key="k")])
         assert again.is_repeat
-        error = await refused(log, stream("/stream/t/1", "made", 0, key="other"))
+        error = await refused(log, versioned(log, "made", 0, key="other"))
         assert isinstance(error, VersionConflictError)
 
     async def test_repeat_in_a_group_moves_no_version(self, open_log: OpenLog) -> None:

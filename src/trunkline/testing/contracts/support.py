@@ -42,6 +42,13 @@ def stream(name: str, data: Any, expected_version: int, **options: Any) -> Draft
     return plain(name, data, kind=Kind.STREAM, expected_version=expected_version, **options)
 
 
+def versioned(log: Log, data: Any, expected_version: int, **options: Any) -> Draft:
+    """Return a draft under an expected version: for a stream, where the engine keeps them."""
+    if log.keeps_streams:
+        return stream("/stream/t/1", data, expected_version, **options)
+    return plain("/t/1", data, expected_version=expected_version, **options)
+
+
 def drafts(name: str, count: int, **options: Any) -> list[list[Draft]]:
     """Return groups of one draft each, with data 1, 2, 3 and so on."""
     return [[plain(name, number, **options)] for number in range(1, count + 1)]
