@@ -125,6 +125,8 @@ async def test_whoever_may_have_missed_a_revocation_asks_everybody_again():
         gateway = line.gateway()
         async with serving(gateway) as port, talking(port) as talker:
             await talker.ask("subscribe", channels=["/a"])
+            await line.log.reset()
+            assert (await talker.until("gap"))[-1]["reason"] == "reset"
             _, on_loss = gateway.context.intercom._hearers[REVOKE]
             on_loss()
             told, code = await talker.closed()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from trunkline.channels.bus import Bus
+from trunkline.channels.catchup import Gap
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
 from trunkline.channels.subscription import Start, Subscription
@@ -81,10 +82,14 @@ class Intercom:
     def _subscription(self, channel: str) -> Subscription:
         # A channel by itself, so that what is lost on one is not taken for a loss on another.
         _, on_loss = self._hearers[channel]
+
+        def on_gap(gap: Gap) -> None:
+            # A line that was erased has nothing more to say; listeners are told of it themselves.
+            if gap.reason == "trimmed":
+                on_loss()
+
         interest = Interest(frozenset({ChannelKey(channel)}))
-        return Subscription(
-            self._log, self._hub, interest, start=Start(), on_gap=lambda _: on_loss()
-        )
+        return Subscription(self._log, self._hub, interest, start=Start(), on_gap=on_gap)
 
     def close(self) -> None:
         """Hear no more."""
