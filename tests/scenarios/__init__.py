@@ -1,0 +1,1 @@
+"""Whole stories: many processes, real servers, crashes in the middle."""
