@@ -79,9 +79,11 @@ class TransportSink:
         if self._wrap is not None:
             self._conclude(payload)
         elif self._transport is not None:
-            # Closed by the other side since the last look: connection_lost is on its way.
-            with contextlib.suppress(RuntimeError):
-                self._transport.write(cast(bytes, payload))
+            try:  # noqa: SIM105 - once per delivery: a context manager costs 5 % of all
+                self._transport.write(payload)  # type: ignore[arg-type]
+            except RuntimeError:
+                # Closed by the other side since the last look: connection_lost is on its way.
+                pass
 
     def reply(self, frame: bytes) -> None:
         """Write a small frame; a client that makes too many without reading is cut off."""
