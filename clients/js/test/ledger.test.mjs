@@ -80,6 +80,12 @@ test("a trimmed gap concerns only places before it", () => {
   assert.equal(ahead.text, "e-50");
 });
 
+test("a gap may be told at the place itself, where reading goes on", () => {
+  const place = new Place({ position: "e-20" });
+  assert.equal(place.lose({ epoch: "e", globalId: 20 }, "trimmed"), true);
+  assert.equal(place.text, "e-20");
+});
+
 test("after a reset the same small numbers are new messages", () => {
   const place = new Place({ position: "e-5" });
   place.note(message(6));

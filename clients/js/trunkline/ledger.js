@@ -143,7 +143,8 @@ export class Place {
       return true;
     }
     if (!position) return true;
-    if (this.epoch === position.epoch && this.known && this.globalId >= position.globalId) return false;
+    // The position is where reading goes on, which may be here: other channels' messages follow.
+    if (this.epoch === position.epoch && this.known && this.globalId > position.globalId) return false;
     this.epoch = position.epoch;
     this.move(position.globalId);
     return true;
