@@ -22,6 +22,7 @@ from trunkline.errors import LogUnavailableError
 from trunkline.sql.connections import set_busy_timeout
 from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.faults import fault_of, is_busy
+from trunkline.sql.hold import Hold
 from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.unit import Unit
 
@@ -210,6 +211,9 @@ class Writer:
         unit = self._unit
         if unit is None:
             return
+        if isinstance(unit, Hold):
+            unit.hand_over(self._connection, partial(self._take_back, unit))
+            return
         if unit.is_long:
             self._thread.submit(partial(self._work_and_commit, unit), self._committed)
             return
@@ -222,6 +226,18 @@ class Writer:
             self._thread.submit(partial(self._commit, unit), self._committed)
         else:
             self._fail(None)
+
+    def _take_back(self, hold: Hold, commits: bool) -> None:  # noqa: FBT001 - what it says
+        if commits:
+            self._thread.submit(partial(self._commit, hold), self._committed)
+        else:
+            self._fail(None)
+
+    @property
+    def is_held_by_caller(self) -> bool:
+        """Tell whether the running task holds the turn, and would wait for itself."""
+        unit = self._unit
+        return isinstance(unit, Hold) and unit.owner is asyncio.current_task()
 
     def _work_and_commit(self, unit: Unit) -> None:
         unit.work(self._connection)

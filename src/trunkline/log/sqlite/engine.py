@@ -7,13 +7,15 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from trunkline.errors import LineClosedError, LogError
 from trunkline.log.finding import Finding
+from trunkline.log.joint import JointLog
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
     PAGE_SIZE,
@@ -21,7 +23,6 @@ from trunkline.log.port import (
     ChannelState,
     Group,
     Heads,
-    Log,
     Outcome,
     Page,
     Wake,
@@ -31,8 +32,10 @@ from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.appends import Appends
 from trunkline.log.sqlite.books import LineBooks
 from trunkline.log.sqlite.examination import examine
+from trunkline.log.sqlite.joint import JointSQLiteTransaction
 from trunkline.log.sqlite.location import Location, parse_location
 from trunkline.log.sqlite.pages import NEAR_HEAD, Reading, TooFarError, states
+from trunkline.log.sqlite.placement import Placement
 from trunkline.log.sqlite.poller import Poller
 from trunkline.log.sqlite.upkeep import Upkeep
 from trunkline.log.watchers import Watchers
@@ -45,6 +48,7 @@ from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.faults import fault_of, is_busy
 from trunkline.sql.migrator import migrate, migrations
 from trunkline.sql.readers import Readers, snapshot
+from trunkline.sql.sqlite import SQLiteDatabase
 from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.writer import WorkThread, Writer
 
@@ -69,12 +73,14 @@ class _Parts:
         self.thread: WorkThread
         self.writer: Writer
         self.readers: Readers
+        self.placement: Placement
         self.appends: Appends
+        self.database: SQLiteDatabase
         self.upkeep: Upkeep
         self.poller: Poller
 
 
-class SQLiteLog(Log):
+class SQLiteLog(JointLog):
     """Keep the line in one SQLite file, which several processes may share.
 
     Args:
@@ -125,12 +131,12 @@ class SQLiteLog(Log):
             busy_timeout=location.busy_timeout,
         )
         books = LineBooks(writing)
-        parts.appends = Appends(
-            parts.writer,
-            books,
-            retention=self._retention,
-            clock=self._clock,
-            told=self._hear,
+        parts.placement = Placement(
+            books, retention=self._retention, clock=self._clock, told=self._hear
+        )
+        parts.appends = Appends(parts.writer, parts.placement)
+        parts.database = SQLiteDatabase(
+            parts.writer, near, location.path, busy_timeout=location.busy_timeout
         )
         parts.upkeep = Upkeep(parts.writer, books, self._retention)
         parts.readers = Readers(
@@ -160,6 +166,18 @@ class SQLiteLog(Log):
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Store groups of drafts, each whole or not at all."""
         return await self._open_parts().appends.put(groups)
+
+    @property
+    def database(self) -> SQLiteDatabase:
+        """Return the file, while the log is open."""
+        return self._open_parts().database
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[JointSQLiteTransaction]:
+        """Begin a transaction on the file, in the writer's turn."""
+        parts = self._open_parts()
+        async with parts.database.hold() as hold:
+            yield JointSQLiteTransaction(hold, parts.placement)
 
     async def read(self, channel: ChannelKey, after: int, limit: int = PAGE_SIZE) -> Page:
         """Return messages of one channel with ids above *after*."""

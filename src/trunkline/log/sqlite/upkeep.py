@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from trunkline.log.admission import ChannelEntry
 from trunkline.log.retention import Retention
 from trunkline.log.sqlite import statements as sql
-from trunkline.log.sqlite.appends import age_floor, raise_floor, save_entry
 from trunkline.log.sqlite.books import LineBooks, entry_of
+from trunkline.log.sqlite.placement import age_floor, raise_floor, save_entry
 from trunkline.model.channel import ChannelKey
 from trunkline.sql.writer import Writer
 

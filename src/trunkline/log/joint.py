@@ -1,0 +1,49 @@
+"""The port of a log that stands in a SQL database: appends in the same commit as other writes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from trunkline.log.port import Group, Log, Outcome
+from trunkline.sql.database import Database, Transaction
+
+
+class JointTransaction(Transaction, Protocol):
+    """Be a transaction on the log's database that can append to the log too."""
+
+    async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Append at the end of the transaction; it holds once the transaction is committed.
+
+        From here on other publishers may have to wait, so it comes last. A group that is refused
+        stores nothing and undoes nothing else.
+
+        Args:
+            groups: As for :meth:`trunkline.log.port.Log.append`.
+
+        Returns:
+            As for :meth:`trunkline.log.port.Log.append`.
+        """
+
+
+class JointLog(Log):
+    """Store channels in a SQL database that has room for other tables."""
+
+    @property
+    @abstractmethod
+    def database(self) -> Database:
+        """Return the database, while the log is open.
+
+        Raises:
+            LineClosedError: The log is closed.
+        """
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[JointTransaction]:
+        """Begin a transaction; leaving it commits, leaving it with an error rolls back.
+
+        Raises:
+            LogError: The transaction could not be had, or not be committed; nothing was stored.
+        """

@@ -1,0 +1,33 @@
+"""A transaction on the line's file that appends to the line at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trunkline.log.port import Group, Outcome
+from trunkline.log.sqlite.placement import Placement
+from trunkline.sql.hold import Hold
+from trunkline.sql.sqlite import SQLiteTransaction
+
+
+class JointSQLiteTransaction(SQLiteTransaction):
+    """Run statements and append, all in one turn of the writer.
+
+    Args:
+        hold: The turn.
+        placement: Decides what goes in, and writes it.
+    """
+
+    def __init__(self, hold: Hold, placement: Placement) -> None:
+        super().__init__(hold)
+        self._placement = placement
+        self._joined = hold
+
+    async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Append at the end of the transaction."""
+        connection = self._joined.connection
+        self._joined.at_finish(self._placement.finish)
+        self._joined.at_settle(self._placement.settle)
+        outcomes = self._placement.admit(groups)
+        self._placement.store(connection)
+        return outcomes
