@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.gateway.serving import SERVERS
-from tests.gateway.test_socket import a_gateway, talking
+from tests.gateway.talker import a_gateway, talking
 from trunkline.model.identity import Identity
 
 pytestmark = pytest.mark.parametrize("server", SERVERS)

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from tests.gateway.serving import SERVERS
-from tests.gateway.test_socket import a_gateway, talking, wait_until
+from tests.gateway.talker import a_gateway, talking, wait_until
 
 SSE = "GET /sse?channel=/a HTTP/1.1\r\nhost: t\r\n\r\n"
 POLL = (

@@ -12,7 +12,7 @@ import pytest
 
 from tests.gateway.edge import a_line, call, code_of
 from tests.gateway.serving import serving
-from tests.gateway.test_socket import talking
+from tests.gateway.talker import talking
 from trunkline.gateway import observer
 from trunkline.gateway.options import GatewayOptions
 from trunkline.model.identity import Identity

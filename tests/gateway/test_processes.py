@@ -7,7 +7,7 @@ import contextlib
 import aiohttp
 import pytest
 
-from tests.gateway.test_socket import talking
+from tests.gateway.talker import talking
 from trunkline import Trunkline
 from trunkline.testing.servers import Server, granian, hypercorn, trunkline_serve, uvicorn
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.edge import ManualClock, a_line
 from tests.gateway.serving import serving
-from tests.gateway.test_socket import talking, wait_until
+from tests.gateway.talker import talking, wait_until
 from trunkline.errors import UsageError
 from trunkline.gateway.intercom import REVOKE
 from trunkline.gateway.revoke import Revocation, Revocations, Revoker

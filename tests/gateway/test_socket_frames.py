@@ -11,7 +11,7 @@ import struct
 
 import pytest
 
-from tests.gateway.test_socket import a_gateway, talking, wait_until
+from tests.gateway.talker import a_gateway, talking, wait_until
 from trunkline.gateway.options import GatewayOptions
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
