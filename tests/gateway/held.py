@@ -52,11 +52,12 @@ async def served(
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1024)
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(server._serve(sockets=[listener]))
+            running = asyncio.create_task(server._serve(sockets=[listener]))
+            try:
                 while not server.started:
                     await asyncio.sleep(0.005)
                 yield Held(line, gateway, server, listener.getsockname()[1])
+            finally:
                 server.should_exit = True
                 await running
         await gateway.close()

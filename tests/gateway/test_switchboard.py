@@ -1,4 +1,4 @@
-"""Whatever a connection does and whenever it pauses, each of its channels is told whole, in order."""
+"""Whatever a connection does and when it pauses, each of its channels is told whole, in order."""
 
 from __future__ import annotations
 
