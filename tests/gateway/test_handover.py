@@ -1,4 +1,4 @@
-"""A transport is taken only when nothing is unusual, and given up cleanly whatever happens to it."""
+"""A transport is taken only when nothing is unusual, and given up cleanly whatever happens."""
 
 from __future__ import annotations
 

@@ -128,6 +128,7 @@ class Switchboard:
         for connection in tuple(self.connections):
             connection.end("shutdown")
         await self.crew.close()
+        self.upkeep.close()
 
     def retry_ms(self) -> int:
         """Choose how long a client shall wait before it comes back."""
