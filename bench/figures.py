@@ -51,8 +51,13 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Return our figure in units of the peer's."""
-        return self.value / self.peer_value if self.peer_value else None
+        """Return our figure in units of the peer's: the median over runs, each with its own peer's.
+
+        Neighbours in time are compared, so that a slow minute spoils both alike.
+        """
+        pairs = zip(self.runs, self.peer_runs, strict=False)
+        ratios = [ours / peer for ours, peer in pairs if peer]
+        return median(ratios) if ratios else None
 
     @property
     def is_met(self) -> bool | None:

@@ -8,18 +8,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
 from bench.figures import Figure, Plan
 from bench.processes import Answer, Load, Server, plain_uvicorn, trunkline
 
-#: Messages a second that are asked for: several times what can be delivered.
-ASKED = 1000
+#: Messages a second that are asked for: twenty times what goes out one by one.
+ASKED = 500
 SECONDS = 10
 #: So small that it is full long before the run ends, and memory is seen to stay flat.
 RING = 1024 * 1024
 SHARE = 0.3
 SPREAD = 50
+FEWER = 1000
 PEER = "plain ASGI on uvicorn"
 
 Found = dict[str, list[float]]
@@ -31,35 +31,32 @@ def measure(plan: Plan) -> Iterator[Figure]:
     for _ in range(plan.runs):
         with trunkline(ring_bytes=RING) as server:
             with Load(server, "sse", plan.crowd) as load:
+                alone = SHARE * single_rate(plan, load)
                 flood(plan, server, load, found)
-                rate = SHARE * found["messages"][-1]
-                paced(plan, server, load, rate, 1, found, "one channel")
+                paced(plan, server, load, SHARE * found["messages"][-1], found, "one channel")
             with Load(server, "sse", plan.crowd, channels=SPREAD) as load:
-                rate = SHARE * found["rate"][-1] / (plan.crowd / SPREAD)
-                paced(plan, server, load, rate, SPREAD, found, "many channels")
-            with Load(server, "sse", 1000) as load:
-                rate = SHARE * single_rate(plan, load) / 1000
-                paced(plan, server, load, rate, 1, found, "1000")
+                paced(plan, server, load, alone * SPREAD / plan.crowd, found, "many channels")
+            with Load(server, "sse", FEWER) as load:
+                fewer = SHARE * single_rate(plan, load) / FEWER
+                paced(plan, server, load, fewer, found, "fewer")
         with plain_uvicorn() as server:
-            with Load(server, "sse", 1000) as load:
-                paced(plan, server, load, rate, 1, found, "plain 1000")
             with Load(server, "sse", plan.crowd, channels=SPREAD) as load:
-                rate = SHARE * found["rate"][-1] / (plan.crowd / SPREAD)
-                paced(plan, server, load, rate, SPREAD, found, "plain many channels")
+                paced(plan, server, load, alone * SPREAD / plan.crowd, found, "many channels")
+            with Load(server, "sse", FEWER) as load:
+                paced(plan, server, load, fewer, found, "fewer")
     yield from flooded(plan, found)
     yield from latencies(plan, found)
 
 
 def single_rate(plan: Plan, load: Load) -> float:
     """Return the deliveries per second without coalescing."""
-    told = load.ask(f"ack 20 {plan.rounds(150)} 60000")
+    told = load.ask(f"ack 5 {plan.rounds(60)} 60000")
     rate: float = told["deliveries"] / told["seconds"]
     return rate
 
 
 def flood(plan: Plan, server: Server, load: Load, found: Found) -> None:
     """Ask for more than can be delivered, and watch what arrives, and the memory."""
-    load.ask(f"ack 5 {plan.rounds(20)} 60000")
     load.ask("reset")
     sizes: list[tuple[float, int]] = []
 
@@ -92,18 +89,17 @@ def growth(sizes: list[tuple[float, int]]) -> float:
     return 100 * (max(last) / max(middle) - 1)
 
 
-def paced(
-    plan: Plan, server: Server, load: Load, rate: float, channels: int, found: Found, key: str
-) -> None:
-    """Publish at a rate and note how long messages take."""
+def paced(plan: Plan, server: Server, load: Load, rate: float, found: Found, case: str) -> None:
+    """Publish so many messages a second and note how long they take."""
     load.ask("reset")
-    told: Any = server.ask(f"pace {rate} {plan.seconds(4)} {channels}")
-    each = load.connections // channels
+    told = server.ask(f"pace {rate} {plan.seconds(4)} {load.channels}")
+    each = load.connections // load.channels
     seen = load.ask(f"wait {told['published'] * each} 30000")
+    key = f"{server.name} {case}"
     found[f"{key} p50"].append(seen["latency_ms"]["p50"])
     found[f"{key} p99"].append(seen["latency_ms"]["p99"])
     found[f"{key} rate"].append(seen["deliveries"] / told["seconds"])
-    print(f"  {server.name} {key}: {rate:.0f} messages/s, {latency(seen)}", file=sys.stderr)
+    print(f"  {key}: {rate:.0f} messages/s, {latency(seen)}", file=sys.stderr)
 
 
 def latency(seen: Answer) -> str:
@@ -140,21 +136,28 @@ def latencies(plan: Plan, found: Found) -> Iterator[Figure]:
     """Make the figures of latency."""
     each = plan.crowd // SPREAD
     cases = {
-        "many channels": f"{plan.crowd} streams, {each} on each of {SPREAD} channels",
-        "one channel": f"{plan.crowd} streams on one channel",
-        "1000": "1000 streams on one channel, at 30 % of the rate without coalescing",
+        "many channels": (
+            f"{plan.crowd} streams, {each} on each of {SPREAD} channels",
+            "30 % of what they take without coalescing",
+        ),
+        "fewer": (f"{FEWER} streams on one channel", "30 % of what they take without coalescing"),
+        "one channel": (
+            f"{plan.crowd} streams on one channel",
+            "30 % of the messages of the overload, which is more than can go out one by one",
+        ),
     }
-    for key, name in cases.items():
+    for case, (name, load) in cases.items():
+        rate = median(found[f"trunkline {case} rate"])
         for share, bound in (("p50", 3.0), ("p99", 15.0)):
-            peers = found.get(f"plain {key} {share}", [])
+            peers = found.get(f"uvicorn {case} {share}", [])
             yield Figure(
                 row="latency",
                 name=f"publish to receive, {name}, {share}",
                 unit="ms",
-                runs=found[f"{key} {share}"],
+                runs=found[f"trunkline {case} {share}"],
                 peer=PEER if peers else "",
                 peer_runs=peers,
                 target=f"≤ {bound:g} ms",
                 at_most=bound,
-                note=f"at {median(found[f'{key} rate']):,.0f} deliveries/s",
+                note=f"at {rate:,.0f} deliveries/s: {load}",
             )

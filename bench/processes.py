@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import psutil
 
@@ -35,15 +35,15 @@ class BenchError(Exception):
     """Say why something could not be measured."""
 
 
-def read_line(stream: IO[bytes], within: float, what: str) -> Answer:
-    """Read a line of JSON from an unbuffered stream, or fail when it does not come in time."""
+def read_line(descriptor: int, within: float, what: str) -> Answer:
+    """Read a line of JSON, or fail when it does not come in time."""
     line = b""
     deadline = time.monotonic() + within
     while not line.endswith(b"\n"):
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([stream], [], [], left)[0]:
+        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
             raise BenchError(f"{what} did not answer within {within:g} s")
-        got = os.read(stream.fileno(), 65536)
+        got = os.read(descriptor, 65536)
         if not got:
             raise BenchError(f"{what} ended without an answer")
         line += got
@@ -114,8 +114,8 @@ class Server:
             meanwhile()
             if time.monotonic() > deadline:
                 break
-        with self._control.makefile("rb", buffering=0) as stream:
-            return read_line(stream, max(0.1, deadline - time.monotonic()), self.name)
+        left = max(0.1, deadline - time.monotonic())
+        return read_line(self._control.fileno(), left, self.name)
 
     @property
     def resident(self) -> int:
@@ -179,6 +179,7 @@ class Load:
         )
         os.sched_setaffinity(self._process.pid, cores()[1])
         self.connections = connections
+        self.channels = channels
         self._server = server
 
     def __enter__(self) -> Self:
@@ -210,7 +211,7 @@ class Load:
 
     def _read(self, within: float) -> Answer:
         assert self._process.stdout is not None
-        return read_line(self._process.stdout, within, "the load client")
+        return read_line(self._process.stdout.fileno(), within, "the load client")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

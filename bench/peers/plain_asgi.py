@@ -17,6 +17,7 @@ import msgspec
 from bench.servers.control import Control
 
 Event = dict[str, Any]
+Frames = tuple[Any, ...]  # a server-sent event, a block, a text
 
 KEPT = 1000
 STREAM_HEADERS = [(b"cache-control", b"no-store")]
@@ -26,7 +27,7 @@ class Room:
     """Hold the newest messages, and who waits for the next."""
 
     def __init__(self) -> None:
-        self.frames: list[tuple[bytes, bytes, str]] = []
+        self.frames: list[Frames] = []
         self.head = 0
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -51,7 +52,7 @@ class Room:
             if not future.done():
                 future.set_result(None)
 
-    async def after(self, position: int) -> list[tuple[bytes, bytes, str]]:
+    async def after(self, position: int) -> list[Frames]:
         """Wait for what comes after a position, and return it."""
         while self.head == position:
             future = asyncio.get_running_loop().create_future()
@@ -111,7 +112,7 @@ async def stream(here: Room, send: Any, kind: bytes, opening: bytes, form: int) 
     while True:
         frames = await here.after(position)
         position += len(frames)
-        body = frames[0][form] if len(frames) == 1 else b"".join(one[form] for one in frames)
+        body = frames[0][form] if len(frames) == 1 else b"".join([one[form] for one in frames])
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 

@@ -18,7 +18,7 @@ async def publish(number: int, data: str) -> None:
 control = Control(publish)
 
 
-async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def site(scope: Any, receive: Any, send: Any) -> None:
     """Be the wrapped application: start and stop the control socket with the server."""
     while scope["type"] == "lifespan":
         event = await receive()

@@ -38,8 +38,11 @@ async def publish(given: argparse.Namespace) -> None:
         await all_of_them(WARM_UP, [])
         if given.at:
             await asyncio.sleep(max(0.0, given.at - time.time()))
+        busy = time.process_time()
         seconds = await all_of_them(given.seconds, times)
-    print(json.dumps({"rate": len(times) / seconds, "ms": percentiles(times)}))
+        busy = time.process_time() - busy
+    each = busy * 1e6 / len(times)
+    print(json.dumps({"rate": len(times) / seconds, "busy_us": each, "ms": percentiles(times)}))
 
 
 def main() -> None:
