@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from trunkline.channels.catchup import Step, next_step
 from trunkline.channels.ring import Track
-from trunkline.gateway.connection import Connection, State
+from trunkline.gateway.connection import Board, Connection, State
 from trunkline.gateway.framing import Framing
 from trunkline.gateway.pump import STRIDE
 from trunkline.gateway.stretch import Stretch, within_bytes
 from trunkline.model.interest import Interest
 from trunkline.model.position import Position
-
-if TYPE_CHECKING:
-    from trunkline.gateway.switchboard import Switchboard
 
 MAX_ENTRIES: Final = 4096
 
@@ -45,7 +42,7 @@ class Cohort:
     )  # fmt: skip
 
     def __init__(
-        self, board: Switchboard, interest: Interest, framing: Framing, *, is_guarded: bool
+        self, board: Board, interest: Interest, framing: Framing, *, is_guarded: bool
     ) -> None:
         self._board = board
         self.interest = interest

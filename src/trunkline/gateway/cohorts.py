@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from trunkline.channels.hub import Hub
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.cohort import Cohort
+from trunkline.gateway.connection import Board, Group
 from trunkline.gateway.framing import Framing
 from trunkline.model.interest import Interest
-
-if TYPE_CHECKING:
-    from trunkline.gateway.switchboard import Switchboard
 
 
 class Cohorts:
@@ -24,7 +21,7 @@ class Cohorts:
         gatekeeper: Says whether access must be asked per message.
     """
 
-    def __init__(self, board: Switchboard, hub: Hub, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, board: Board, hub: Hub, gatekeeper: Gatekeeper) -> None:
         self._board = board
         self._hub = hub
         self._gatekeeper = gatekeeper
@@ -61,13 +58,13 @@ class Cohorts:
             raise
         return cohort
 
-    def leave(self, cohort: Cohort) -> None:
+    def leave(self, cohort: Group) -> None:
         """Take a registration back."""
         if cohort.track is not None:
             self._hub.leave(cohort.track, cohort.wake)
         self._drop(cohort)
 
-    def _drop(self, cohort: Cohort) -> None:
+    def _drop(self, cohort: Group) -> None:
         cohort.holders -= 1
         key = (cohort.interest, cohort.framing)
         if not cohort.holders and self._cohorts.get(key) is cohort:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from trunkline.channels.catchup import Gap
-from trunkline.channels.ring import Entry
+from trunkline.channels.hub import Hub
+from trunkline.channels.ring import Entry, Track
+from trunkline.gateway.crew import Crew
 from trunkline.gateway.framing import Framing
+from trunkline.gateway.pump import Pump
 from trunkline.gateway.sinks import Sink
 from trunkline.model.identity import Viewer
 from trunkline.model.interest import Interest
 from trunkline.model.position import Position
 from trunkline.wire.start import Start
-
-if TYPE_CHECKING:
-    from trunkline.gateway.cohort import Cohort
-    from trunkline.gateway.switchboard import Switchboard
 
 Speak = Callable[[Position], bytes]
 OnEnd = Callable[[], None]
@@ -58,7 +57,7 @@ UNTOLD = (NOTHING, 0)
 class Connection:
     """Hold one client.
 
-    Made by :meth:`Switchboard.connect`. Calls of :meth:`add` and :meth:`remove` must not overlap.
+    Made by the switchboard's ``connect``. Calls of :meth:`add` and :meth:`remove` must not overlap.
 
     Args:
         board: What connects it with the line.
@@ -91,7 +90,7 @@ class Connection:
     )  # fmt: skip
 
     def __init__(
-        self, board: Switchboard, viewer: Viewer, framing: Framing, sink: Sink, *, transport: str
+        self, board: Board, viewer: Viewer, framing: Framing, sink: Sink, *, transport: str
     ) -> None:
         self._board = board
         self._on_end: tuple[OnEnd, ...] = ()
@@ -103,7 +102,7 @@ class Connection:
         self.interest = NOTHING
         self.active = NOTHING
         self.parts: tuple[Part, ...] = ()
-        self.cohort: Cohort | None = None
+        self.cohort: Group | None = None
         self.state = State.IDLE
         self.marks: tuple[Mark, ...] = ()
         self.is_guarded = False
@@ -268,3 +267,91 @@ def names_of(interest: Interest) -> list[str]:
     """List an interest's names and patterns, in order."""
     names = {key.name for key in interest.keys} | {one.text for one in interest.patterns}
     return sorted(names)
+
+
+class Group(Protocol):
+    """Be the cohort that a connection is registered with, as seen from outside.
+
+    Attributes:
+        interest: What its members want.
+        framing: How they are written to.
+        is_guarded: Whether access is asked per message.
+        track: What the hub holds for the interest.
+        holders: Members, and connections about to become one.
+    """
+
+    interest: Interest
+    framing: Framing
+    is_guarded: bool
+    track: Track | None
+    holders: int
+
+    def wake(self) -> None:
+        """Note that the track moved."""
+
+    def admit(self, connection: Connection, *, is_ahead: bool) -> None:
+        """Make a connection live."""
+
+    def dismiss(self, connection: Connection) -> None:
+        """Feed a connection no longer."""
+
+    def kick(self, connection: Connection) -> None:
+        """Feed one member soon."""
+
+    def feed(self, connection: Connection) -> None:
+        """Feed one member now."""
+
+
+class Board(Protocol):
+    """Be the switchboard, as seen by what it holds together.
+
+    Attributes:
+        hub: This process's hub.
+        pump: Writes.
+        crew: Runs the gateway's own tasks.
+    """
+
+    hub: Hub
+    pump: Pump
+    crew: Crew
+
+    def retry_ms(self) -> int:
+        """Choose how long a client shall wait before it comes back."""
+
+    async def add(
+        self,
+        connection: Connection,
+        starts: Mapping[str, Start],
+        *,
+        last: int | None,
+        acknowledge: Speak | None,
+        live: Speak | None,
+    ) -> Position:
+        """Subscribe a connection to channels."""
+
+    async def remove(self, connection: Connection, names: Iterable[str]) -> list[str]:
+        """Take channels from a connection."""
+
+    def resume(self, connection: Connection) -> None:
+        """Go on with a connection that can be written to again."""
+
+    def catch_up(self, connection: Connection) -> None:
+        """Read pages for a connection that memory cannot feed."""
+
+    def advance(self, connection: Connection) -> None:
+        """Let a connection go on from where it stands."""
+
+    def hold_back(self, connection: Connection) -> None:
+        """Tell a connection nothing until it may go on."""
+
+    def beat(self, connection: Connection) -> None:
+        """Write a heartbeat."""
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that has ended."""
+
+    def knows(self, connection: Connection, name: str) -> bool | None:
+        """Say whether a connection may read a channel, if that is known."""
+
+    def ask(self, connection: Connection, name: str) -> None:
+        """Stop feeding a connection until the access hook has answered."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from trunkline.gateway.access import Gatekeeper
-from trunkline.gateway.connection import Connection, State
+from trunkline.gateway.connection import Board, Connection, State
 from trunkline.model.identity import Identity
-
-if TYPE_CHECKING:
-    from trunkline.gateway.switchboard import Switchboard
 
 logger = logging.getLogger("trunkline.gateway")
 
@@ -25,7 +22,7 @@ class Questions:
         gatekeeper: Asks and remembers.
     """
 
-    def __init__(self, board: Switchboard, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, board: Board, gatekeeper: Gatekeeper) -> None:
         self._board = board
         self._gatekeeper = gatekeeper
         self._open: dict[tuple[Identity, str], list[Connection]] = {}

@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trunkline.channels.catchup import Arrival, Gap, arrive
 from trunkline.errors import LogError
-from trunkline.gateway.connection import Connection, State
+from trunkline.gateway.connection import Board, Connection, State
 from trunkline.gateway.framing import Framing
 from trunkline.gateway.stretch import Stretch, cut
 from trunkline.log.port import Log
@@ -23,9 +23,6 @@ from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest
 from trunkline.model.position import Position
 from trunkline.runtime.clock import jitter
-
-if TYPE_CHECKING:
-    from trunkline.gateway.switchboard import Switchboard
 
 logger = logging.getLogger("trunkline.gateway")
 
@@ -62,7 +59,7 @@ class Reader:
         log: The log.
     """
 
-    def __init__(self, board: Switchboard, log: Log) -> None:
+    def __init__(self, board: Board, log: Log) -> None:
         self._board = board
         self._log = log
         self._needs: dict[Need, list[Connection]] = {}
@@ -132,7 +129,7 @@ class Delivery:
 
     def __init__(
         self,
-        board: Switchboard,
+        board: Board,
         need: Need,
         connections: Sequence[Connection],
         arrival: Arrival,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
-from trunkline.gateway.connection import Connection, OnEnd
+from trunkline.gateway.connection import Board, Connection, OnEnd
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.wheel import Timed, Wheel
 from trunkline.runtime.clock import Clock, jitter
-
-if TYPE_CHECKING:
-    from trunkline.gateway.switchboard import Switchboard
 
 #: Seconds an ended connection has to take its last bytes.
 GRACE: Final = 5.0
@@ -29,7 +26,7 @@ class Upkeep:
         clock: Tells the time.
     """
 
-    def __init__(self, board: Switchboard, options: GatewayOptions, clock: Clock) -> None:
+    def __init__(self, board: Board, options: GatewayOptions, clock: Clock) -> None:
         self._board = board
         self._options = options
         self._clock = clock
