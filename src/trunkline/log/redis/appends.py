@@ -158,7 +158,7 @@ class Appends:
         doubtful = False
         while True:
             try:
-                reply = await self._link.call(turn.script, *turn.ask, bodies=turn.bodies)
+                reply = await self._link.call(turn.script, *turn.ask, body=turn.body)
             except (RedisError, OSError) as error:
                 doubtful = doubtful or is_doubtful(error)
                 fault = fault_of(error, self._link.place)

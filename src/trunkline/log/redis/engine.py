@@ -43,7 +43,7 @@ class _Parts:
         self.layout = layout
         self.appends = appends
         self.crew = Crew("redis log")
-        self.is_listening = False
+        self.news: News | None = None
 
 
 class RedisLog(Log):
@@ -108,6 +108,8 @@ class RedisLog(Log):
             return
         self._watchers.clear()
         parts.appends.close()
+        if parts.news is not None:
+            parts.news.stop()
         await parts.crew.close(grace=self._location.tuning.queue_timeout)
         parts.appends.abandon()
         await parts.link.close()
@@ -159,17 +161,16 @@ class RedisLog(Log):
         return remove
 
     def _listen(self, parts: _Parts) -> None:
-        if parts.is_listening:
+        if parts.news is not None:
             return
-        parts.is_listening = True
-        news = News(
+        parts.news = News(
             parts.link,
             parts.layout,
             poll_interval=self._location.tuning.poll_interval,
             hear=self._hear,
             stir=self._watchers.wake_now,
         )
-        parts.crew.start("news", news.run)
+        parts.crew.start("news", parts.news.run)
 
     def _hear(self, head: int, epoch: str) -> bool:
         """Wake the watchers for news, unless they were woken for it already."""

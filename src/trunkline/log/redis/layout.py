@@ -23,7 +23,7 @@ class EncodedTurn(Protocol):
         """Return the script's own arguments."""
 
     @property
-    def bodies(self) -> Sequence[bytes]:
+    def body(self) -> bytes:
         """Return what goes along as it is."""
 
     def outcomes(self, reply: Sequence[Any]) -> list[list[Outcome]]:

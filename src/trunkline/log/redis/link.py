@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -83,7 +83,7 @@ class Link:
     def _make(self) -> Any:
         location = self._location
         # Whoever calls decides whether and when to try again, for it knows what is at stake.
-        driver = {"retry": Retry(NoBackoff(), 0), **location.driver}
+        driver = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **location.driver}
         if not location.sentinels:
             return Redis(**driver)
         make: Any = Sentinel  # the driver says nothing of its types
@@ -108,13 +108,13 @@ class Link:
         with contextlib.suppress(*CUT):
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
-    async def call(self, script: Script, *ask: Any, bodies: Sequence[bytes] = ()) -> list[Any]:
+    async def call(self, script: Script, *ask: Any, body: bytes = b"") -> list[Any]:
         """Run a script, and note what it says about the line.
 
         Args:
             script: Which one.
             ask: Its own arguments, as MessagePack carries them; text only, no bytes.
-            bodies: More arguments as they are.
+            body: One more argument, as it is.
 
         Returns:
             The reply, whose first three values are epoch, head and mark.
@@ -123,7 +123,7 @@ class Link:
             RedisError: As the driver raises it.
         """
         argument = _pack([*self.seen, secrets.token_hex(EPOCH_BYTES), *ask])
-        rest = (1, self._keys, argument, *bodies)
+        rest = (1, self._keys, argument, body)
         client = self.client
         try:
             reply: list[Any] = await client.execute_command("EVALSHA", script.digest, *rest)

@@ -48,11 +48,16 @@ class News:
         self._poll_interval = poll_interval
         self._hear = hear
         self._stir = stir
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End soon, also when the driver swallows a cancellation while it connects."""
+        self._is_stopped = True
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Listen until cancelled."""
         backoff = Backoff(first=0.02, limit=2.0)
-        while True:
+        while not self._is_stopped:
             try:
                 await self._listen(backoff)
             except (RedisError, OSError) as error:
@@ -67,7 +72,7 @@ class News:
         pubsub = self._link.client.pubsub(ignore_subscribe_messages=False)
         try:
             await pubsub.subscribe(self._layout.news_channel)
-            while True:
+            while not self._is_stopped:
                 message = await pubsub.get_message(timeout=self._poll_interval)
                 if message is None:
                     if await self._is_deaf(pubsub):

@@ -13,8 +13,11 @@ from trunkline.model.message import Draft, Record
 
 #: Length of the channel's text, of the audience, of the headers.
 _LENGTHS: Final = struct.Struct(">HII")
-#: The script puts message id and time before them.
-_HEAD: Final = struct.Struct(">ddHII")
+#: The script puts this behind: message id, time, and some of the global id.
+_TAIL: Final = struct.Struct(">ddH")
+#: Lua hashes a long string by its last byte and every so many before it; without a last byte that
+#: differs, messages that look alike would make it walk through all of them for each.
+_SALTS: Final = [bytes((number,)) for number in range(256)]
 _STATE: Final = struct.Struct(">ddddddd")
 _NONE: Final = 0xFFFFFFFF
 MAX_NAMES: Final = 50_000
@@ -42,12 +45,13 @@ def key_of(text: bytes) -> ChannelKey:
     return ChannelKey(name, site or None)
 
 
-def pack_body(draft: Draft, text: bytes) -> bytes:
+def pack_body(draft: Draft, text: bytes, number: int) -> bytes:
     """Pack what is known of a message before it has its ids.
 
     Args:
         draft: The message.
         text: Its channel's text.
+        number: Its place in the turn.
     """
     audience, headers = draft.audience, draft.headers
     lengths = _LENGTHS.pack(
@@ -55,7 +59,9 @@ def pack_body(draft: Draft, text: bytes) -> bytes:
         _NONE if audience is None else len(audience),
         _NONE if headers is None else len(headers),
     )
-    return b"".join((lengths, text, audience or b"", headers or b"", draft.data))
+    return b"".join(
+        (lengths, text, audience or b"", headers or b"", draft.data, _SALTS[number & 255])
+    )
 
 
 class Unpacker:
@@ -71,11 +77,12 @@ class Unpacker:
 
     def _record(self, global_id: int, value: bytes) -> Record:
         try:
-            message_id, at, text_size, audience_size, headers_size = _HEAD.unpack_from(value)
+            text_size, audience_size, headers_size = _LENGTHS.unpack_from(value)
+            message_id, at, _ = _TAIL.unpack_from(value, len(value) - _TAIL.size)
         except struct.error as error:
             raise LogCorruptError(f"message {global_id} is no message of ours: {error}") from error
-        end = _HEAD.size + text_size
-        key = self._key(value[_HEAD.size : end])
+        end = _LENGTHS.size + text_size
+        key = self._key(value[_LENGTHS.size : end])
         audience = headers = None
         if audience_size != _NONE:
             audience = value[end : end + audience_size]
@@ -83,7 +90,8 @@ class Unpacker:
         if headers_size != _NONE:
             headers = value[end : end + headers_size]
             end += headers_size
-        return Record(key, int(message_id), global_id, at, value[end:], audience, headers)
+        data = value[end : -_TAIL.size - 1]
+        return Record(key, int(message_id), global_id, at, data, audience, headers)
 
     def _key(self, text: bytes) -> ChannelKey:
         key = self._keys.get(text)

@@ -73,7 +73,8 @@ class NativeTurn:
         self._limits: dict[Limits, int] = {}
         self._keys: dict[tuple[int, str], int] = {}
         self._fields: list[str] = []
-        self.bodies: list[bytes] = []
+        bodies: list[bytes] = []
+        self._bodies = bodies
         self.ask: list[Any] = [
             token,
             number,
@@ -82,8 +83,10 @@ class NativeTurn:
             [],
             self._encode_all(),
             self._fields,
+            list(map(len, bodies)),
         ]
         self.ask[4] = [_limit_row(one) for one in self._limits]
+        self.body = b"".join(bodies)
 
     def _encode_all(self) -> list[Any]:
         encoded: list[Any] = []
@@ -131,7 +134,7 @@ class NativeTurn:
             self._texts.append(text)
             found = self._places[draft.channel] = (len(self._texts), text.encode())
         place, packed = found
-        self.bodies.append(pack_body(draft, packed))
+        self._bodies.append(pack_body(draft, packed, len(self._bodies)))
         return place
 
     def _limit(self, draft: Draft) -> int:

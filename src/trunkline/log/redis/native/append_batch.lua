@@ -1,6 +1,7 @@
 -- Stores one turn: many groups of drafts, each whole or not at all.
 -- ask[5] the publisher's token, [6] number of its turn, [7] now, [8] channel texts,
--- [9] limits (size, age, every; -1 for none), [10] groups, [11] fields of the keys asked for.
+-- [9] limits (size, age, every; -1 for none), [10] groups, [11] fields of the keys asked for,
+-- [12] the bodies' sizes. ARGV[2] all bodies in a row.
 -- A group is a number (channel * 256 + limits) for a lone plain draft, or a list of drafts:
 -- channel, limits, expected version or nil, number of its key or 0, fingerprint.
 -- Reply: epoch, head, mark, count of refusals, refusals (group, 1 version|2 key, draft, last id),
@@ -17,8 +18,7 @@ if done then
   if done[1] > seq then return redis.error_reply('STALE a later turn was stored already') end
 end
 if now > at then at = now end
-local at8 = struct.pack('>d', at)
-local first_head, bodies = head, 1
+local first_head, bodies, sizes, number_of_body, position = head, ARGV[2], ask[12], 0, 1
 local channels, limits, fields = load_channels(ask[8]), ask[9], ask[11]
 local known, new_keys = {}, {}
 for first = 1, #fields, CHUNK do
@@ -32,6 +32,13 @@ for first = 1, #fields, CHUNK do
   end
 end
 
+local function next_body()
+  number_of_body = number_of_body + 1
+  local first = position
+  position = position + sizes[number_of_body]
+  return first, position - 1
+end
+
 local values, block = {}, math.floor((head + 1) / BLOCK)
 local function flush_block()
   if #values == 0 then return end
@@ -41,7 +48,7 @@ local function flush_block()
 end
 
 local reply, refusals = {}, {}
-local function accept(c, limit, body)
+local function accept(c, limit, first, upto)
   head = head + 1
   local last = c.last + 1
   c.last = last
@@ -54,7 +61,7 @@ local function accept(c, limit, body)
   end
   c.ids[#c.ids + 1] = head
   values[#values + 1] = head
-  values[#values + 1] = struct.pack('>d', last) .. at8 .. body
+  values[#values + 1] = string.sub(bodies, first, upto) .. struct.pack(TAIL, last, at, head % 65536)
   local size, age = limit[1], limit[2]
   if size >= 0 and last > size and last % limit[3] == 0 and last - size > c.want then
     c.want = last - size
@@ -97,18 +104,18 @@ end
 
 local function admit(number, group)
   if is_refused(number, group) then
-    bodies = bodies + #group
+    for _ = 1, #group do next_body() end
     return
   end
   for _, draft in ipairs(group) do
     local key = draft[4]
-    bodies = bodies + 1
+    local first, upto = next_body()
     if key > 0 and known[key] then
       reply[#reply + 1] = -known[key][2]
       reply[#reply + 1] = known[key][3]
     else
       local c = channels[draft[1]]
-      accept(c, limits[draft[2]], ARGV[bodies])
+      accept(c, limits[draft[2]], first, upto)
       if key > 0 then
         known[key] = { draft[5], c.last, head }
         new_keys[#new_keys + 1] = key
@@ -119,8 +126,7 @@ end
 
 for number, group in ipairs(ask[10]) do
   if type(group) == 'number' then
-    bodies = bodies + 1
-    accept(channels[math.floor(group / 256)], limits[group % 256], ARGV[bodies])
+    accept(channels[math.floor(group / 256)], limits[group % 256], next_body())
   else
     admit(number, group)
   end

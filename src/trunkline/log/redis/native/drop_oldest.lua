@@ -4,8 +4,7 @@ local excess = math.min(kept - ask[5], ask[6])
 local upto, texts, states, count = {}, {}, {}, 0
 
 local function look_at(value)
-  local message_id, _, size = struct.unpack('>ddH', value)
-  local text = string.sub(value, 27, 26 + size)
+  local message_id, text = name_of(value)
   if not states[text] then
     states[text] = load_channels({ text })[1]
   end

@@ -1,12 +1,19 @@
 -- Channels as they are stored: a packed state each, and a list of the global ids of their kept
 -- messages, whose first entry is message erased + 1. Messages lie in hashes of 1024 global ids.
 local STATE = '>ddddddd'
+-- What ends a message: its id, its time, and some of its global id, for Lua hashes a long string
+-- by its last byte and every so many before it, and equal hashes would cost a walk through all.
+local TAIL = '>ddH'
 local CHUNK = 4000
 local BLOCK = 1024
 local floors = {}
 local emptied = {}
 
 local function by_chunks(command, key, list)
+  if #list == 1 then
+    redis.call(command, key, list[1])
+    return
+  end
   for first = 1, #list, CHUNK do
     redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
   end
@@ -58,6 +65,12 @@ local function save_channels(channels)
   by_chunks('ZADD', P .. 'floors', floors)
 end
 
+-- Returns a stored message's id and its channel's text.
+local function name_of(value)
+  local size = struct.unpack('>H', value)
+  return (struct.unpack(TAIL, value, #value - 17)), string.sub(value, 11, 10 + size)
+end
+
 local function global_id_of(c, message_id)
   return tonumber(redis.call('LINDEX', index_key(c.text), message_id - c.erased - 1))
 end
@@ -67,7 +80,7 @@ local function time_of(c, message_id)
   local global_id = global_id_of(c, message_id)
   local value = global_id and redis.call('HGET', block_key(global_id), global_id)
   if not value then error('CORRUPT ' .. c.text .. ' has lost message ' .. message_id) end
-  local _, published_at = struct.unpack('>dd', value)
+  local _, published_at = struct.unpack(TAIL, value, #value - 17)
   return published_at
 end
 

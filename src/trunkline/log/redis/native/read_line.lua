@@ -13,8 +13,7 @@ end
 -- What is trimmed and not yet erased lies below its channel's floor.
 local own_floors = {}
 local function is_kept(value)
-  local message_id, _, size = struct.unpack('>ddH', value)
-  local text = string.sub(value, 27, 26 + size)
+  local message_id, text = name_of(value)
   local floor = own_floors[text]
   if not floor then
     floor = channel_of(text, redis.call('HGET', P .. 'channels', text)).floor

@@ -2,7 +2,7 @@
 -- that the caller knows. When it is not (flushed, failed over, restored), the epoch is replaced
 -- here, before anything is served.
 -- KEYS[1] prefix. ARGV[1] msgpack: epoch, head and mark the caller last saw, an epoch to use if a
--- new one is needed, then the script's own arguments from ask[5] on. ARGV[2..] message bodies.
+-- new one is needed, then the script's own arguments from ask[5] on. ARGV[2] message bodies.
 local P = KEYS[1]
 local ask = cmsgpack.unpack(ARGV[1])
 local found = redis.call('HMGET', P .. 'line', 'epoch', 'head', 'at', 'kept', 'mark')
