@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -21,6 +22,8 @@ from trunkline.testing.servers import HOST, POLL, Server
 
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 SYNC_WITHIN: Final = 20.0
+#: Redis refuses to end while it writes a file anew; nothing is lost by killing it then.
+STOP_WITHIN: Final = 3.0
 
 
 def redis_binary() -> str:
@@ -48,7 +51,8 @@ class RedisServer(Server):
         self._folder = tempfile.TemporaryDirectory(prefix="trunkline-redis-")
         fixed = ("--bind", HOST, "--port", "{port}", "--save", "", "--daemonize", "no")
         place = ("--dir", self._folder.name)
-        super().__init__([redis_binary(), *fixed, *place, *DURABLE, *settings], port=port)
+        command = [redis_binary(), *fixed, *place, *DURABLE, *settings]
+        super().__init__(command, port=port, stop_within=STOP_WITHIN)
 
     @property
     def log_url(self) -> str:
@@ -57,8 +61,12 @@ class RedisServer(Server):
 
     async def start(self) -> None:
         """Start it and wait until it has loaded what it kept."""
-        await super().start()
-        await self._until("ping", lambda found: found is True)
+        try:
+            await super().start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        await self._until("PING", holds=lambda found: found is True)
 
     async def execute(self, *words: str | bytes | int) -> Any:
         """Run one command over a connection of its own.
@@ -85,7 +93,12 @@ class RedisServer(Server):
             master: Whose.
         """
         await self.execute("REPLICAOF", HOST, master.port)
-        await self._until("info", lambda found: found["master_link_status"] == "up")
+        await self._until(
+            "INFO", "replication", holds=lambda found: found["master_link_status"] == "up"
+        )
+        await self._until(
+            "INFO", "persistence", holds=lambda found: not found["aof_rewrite_in_progress"]
+        )
 
     async def promote(self) -> None:
         """Become a master, as failover does with a replica."""
@@ -105,11 +118,10 @@ class RedisServer(Server):
         await super().__aexit__(kind, error, traceback)
         self._folder.cleanup()
 
-    async def _until(self, what: str, holds: Any) -> None:
+    async def _until(self, *words: str, holds: Callable[[Any], bool]) -> None:
         from redis.exceptions import RedisError
 
         deadline = time.monotonic() + SYNC_WITHIN
-        words = ("PING",) if what == "ping" else ("INFO", "replication")
         while True:
             try:
                 if holds(await self.execute(*words)):
