@@ -1,0 +1,1 @@
+"""PostgreSQL: addresses, connections, what errors mean, migrations."""
