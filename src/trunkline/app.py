@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from trunkline.channels.bus import Bus, SiteLookup
+from trunkline.channels.bus import SiteLookup
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
+from trunkline.channels.transactions import TransactionalBus
 from trunkline.config import Settings
-from trunkline.errors import LineClosedError
+from trunkline.errors import ConfigError, LineClosedError
 from trunkline.gateway.options import GatewayOptions
+from trunkline.log.joint import JointLog
 from trunkline.log.port import Log
 from trunkline.log.registry import engine_for
 from trunkline.log.retention import Retention
@@ -24,6 +26,9 @@ from trunkline.model.identity import Id
 from trunkline.runtime.clock import Clock, SystemClock
 from trunkline.runtime.crew import Crew, Work
 from trunkline.runtime.loops import repeat, supervise
+from trunkline.runtime.service import Service, Services, chosen
+from trunkline.sql.opening import DatabasePlace, place_of
+from trunkline.store.store import Store
 
 if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need none
     from trunkline.gateway.access import Access, Identify
@@ -32,7 +37,7 @@ if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need
     from trunkline.gateway.failures import OnError
 
 
-class Trunkline(Bus):
+class Trunkline(TransactionalBus):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``
@@ -65,6 +70,14 @@ class Trunkline(Bus):
         self.retention: Retention = self.settings.retention()
         self._clock = clock or SystemClock()
         self._standby = StandbyLog(self._make_engine)
+        self._store = Store(
+            self._find_database,
+            clock=self._clock,
+            receipt_age=self.settings.receipt_age,
+            wanted=self._relay_if_allowed,
+        )
+        for url in self.settings.outboxes:
+            self.attach_outbox(url)
         filters = Filters()
         super().__init__(
             self._standby,
@@ -80,10 +93,12 @@ class Trunkline(Bus):
         self._turn = asyncio.Lock()
         self._was_closed = False
         self._doorways: list[Doorway] = []
+        self._services: Services | None = None
         if self.settings.off:
             self.off()
         else:
             self._standby.check()
+            self._find_database()
 
     # -- opening and closing ------------------------------------------------------------------
 
@@ -107,8 +122,10 @@ class Trunkline(Bus):
         crew = Crew("trunkline")
         await self._log.open()
         try:
+            await self._store.open(self._standby.engine)
             await crew.open()
         except BaseException:
+            await self._store.close()
             await self._log.close()
             raise
         self._loop, self._process = asyncio.get_running_loop(), os.getpid()
@@ -116,6 +133,9 @@ class Trunkline(Bus):
         crew.start("hub", partial(supervise, "hub", self._hub.run))
         crew.start("sweep", partial(self._sweep_on, self.settings.sweep_interval))
         self._crew, self._was_closed = crew, False
+        self._services = Services(crew)
+        if self.settings.services == "on":
+            self.start_services()
 
     async def _sweep_on(self, every: float) -> None:
         await repeat("sweep", self._log.sweep, every=every)
@@ -136,9 +156,13 @@ class Trunkline(Bus):
                 for doorway in self._doorways:
                     await doorway.close()
                 self._hub.close()
+                if self._services is not None:
+                    self._services.stop()
                 await crew.close(grace=self.settings.close_grace)
             finally:
                 self._loop = None
+                self._services = None
+                await self._store.close()
                 await self._log.close()
 
     async def __aenter__(self) -> Self:
@@ -294,6 +318,40 @@ class Trunkline(Bus):
         if self._crew is None:
             raise LineClosedError("open the line first: background work ends with it")
         self._crew.start(name, work)
+
+    # -- the store ----------------------------------------------------------------------------
+
+    def services(self) -> Sequence[Service]:
+        """Return what a worker runs under these settings' profile, while the line is open.
+
+        Raises:
+            ConfigError: There is no such profile.
+        """
+        return chosen(self._store.relays, self.settings.profile, self.settings.profiles)
+
+    def start_services(self) -> None:
+        """Do a worker's work in this process until the line closes. Idempotent.
+
+        Raises:
+            LineClosedError: The line is not open.
+            ConfigError: There is no such profile.
+        """
+        if self._services is None:
+            raise LineClosedError("open the line first: a worker's work ends with it")
+        self._services.start(self.services())
+
+    def _relay_if_allowed(self) -> None:
+        if self.settings.services == "auto" and self._services is not None:
+            self._services.start(self._store.relays)
+
+    def _find_database(self) -> DatabasePlace | None:
+        settings = self.settings
+        engine = engine_for(settings.log)
+        if not issubclass(engine, JointLog):
+            return None if settings.store is None else place_of(settings.store)
+        if settings.store is not None:
+            raise ConfigError("this log is in a SQL database and carries the store: drop store=")
+        return engine.tables(settings.log, settings.log_options)
 
     def _make_engine(self) -> Log:
         settings = self.settings

@@ -12,7 +12,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from trunkline.runtime.masking import MASK, is_secret, masked_url
 
 ENVIRONMENT: Final = "TRUNKLINE_"
 DEFAULT_LOG: Final = "sqlite:///trunkline.db"
+SERVICES: Final = ("auto", "on", "off")
 FILES: Final = ("trunkline.toml", "pyproject.toml")
 
 _LIMITS: Final = ("max_backlog_size", "max_backlog_age", "max_idle", "clear_every")
@@ -56,6 +57,13 @@ class Settings:
     Args:
         log: URL of the log; its scheme chooses the engine.
         log_options: Options for the engine's driver, on top of those in the URL.
+        store: URL of the SQL database beside a log that is in none; a log in one carries the
+            store itself.
+        outboxes: URLs of further databases whose transactions publish.
+        services: ``on``: an open line also does a worker's work. ``auto``: it relays what
+            transactions of its own process publish, when no worker does. ``off``: never.
+        profile: Which of *profiles* a worker runs; everything without one.
+        profiles: Names of services, or patterns such as ``consumer:*``, by profile.
         off: Whether the line starts switched off, and opens no engine.
         site_id: The tenant where a call names none and there is no site lookup.
         max_backlog_size: Messages a plain channel keeps; None for no bound.
@@ -77,6 +85,11 @@ class Settings:
 
     log: str = DEFAULT_LOG
     log_options: Mapping[str, Any] = field(default_factory=dict)
+    store: str | None = None
+    outboxes: tuple[str, ...] = ()
+    services: str = "auto"
+    profile: str | None = None
+    profiles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     off: bool = False
     site_id: str | None = None
     max_backlog_size: int | None = 1000
@@ -275,13 +288,8 @@ def _checked(name: str, value: Any) -> Any:
         return getattr(options, name)
     if name in _RANGES:
         return _within_range(name, value)
-    if name == "channels":
-        return {pattern: _limits(pattern, limits) for pattern, limits in value.items()}
-    if name == "site_id":
-        return check_site(value or None)
-    if name in {"log", "host"} and not (isinstance(value, str) and value):
-        raise ConfigError(f"{name}={value!r} must be text")
-    return value
+    check = _CHECKS.get(name)
+    return value if check is None else check(name, value)
 
 
 @cache
@@ -340,14 +348,48 @@ def _limits(pattern: str, value: Any) -> Limits:
     return Limits(**{key: _read(key, _Given(one, "channels")) for key, one in value.items()})
 
 
+def _text(name: str, value: Any) -> str:
+    if not (isinstance(value, str) and value):
+        raise ConfigError(f"{name}={value!r} must be text")
+    return value
+
+
+def _choice(name: str, value: Any) -> str:
+    if value not in SERVICES:
+        raise ConfigError(f"{name}={value!r} must be one of {', '.join(SERVICES)}")
+    return str(value)
+
+
+def _profiles(name: str, value: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    for profile, services in value.items():
+        if isinstance(services, str) or not isinstance(services, Sequence):
+            raise ConfigError(f"{name}: {profile!r} must have a list of services or patterns")
+    return {profile: tuple(map(str, services)) for profile, services in value.items()}
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    "channels": lambda _, value: {key: _limits(key, limits) for key, limits in value.items()},
+    "site_id": lambda _, value: check_site(value or None),
+    "log": _text,
+    "host": _text,
+    "store": lambda name, value: _text(name, value) if value else None,
+    "outboxes": lambda name, value: tuple(_text(name, one) for one in value),
+    "services": _choice,
+    "profile": lambda name, value: _text(name, value) if value else None,
+    "profiles": _profiles,
+}
+
+
 # -- how values are shown ---------------------------------------------------------------------
 
 
 def _shown(name: str, value: Any) -> Any:
     if name in _SECRETS:
         return tuple(MASK for _ in value)
-    if name == "log":
-        return masked_url(value)
+    if name in {"log", "store"}:
+        return None if value is None else masked_url(value)
+    if name == "outboxes":
+        return tuple(map(masked_url, value))
     if name == "log_options":
         return {key: MASK if is_secret(key) else one for key, one in value.items()}
     if name == "channels":

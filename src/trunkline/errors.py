@@ -16,7 +16,8 @@ TrunklineError
 │   └── LineClosedError        publish, read or subscribe after close
 ├── ConflictError              the state moved on; look again and decide again
 │   ├── VersionConflictError   an expected version does not hold
-│   └── KeyReusedError         an idempotency key returns with other content
+│   ├── KeyReusedError         an idempotency key returns with other content
+│   └── LeaseLostError         another process does now what only one may do
 ├── LogError                   the engine could not do it; nothing was stored
 │   ├── LogUnavailableError    locked, unreachable, out of space: try again later
 │   ├── LogCorruptError        the stored data cannot be trusted
@@ -205,6 +206,12 @@ class KeyReusedError(ConflictError):
         )
         self.channel = channel
         self.key = key
+
+
+class LeaseLostError(ConflictError):
+    """Report that another process took over what only one may do; nothing was stored."""
+
+    code = "lease-lost"
 
 
 class LogError(TrunklineError):

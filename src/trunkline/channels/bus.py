@@ -115,9 +115,12 @@ class Bus:
         """
         if not self._publishes:
             return ()
-        site = self._site()
-        drafts = [_draft(index, one, site) for index, one in enumerate(messages)]
+        drafts = self._drafts(messages)
         return await self._append(drafts) if drafts else ()
+
+    def _drafts(self, messages: Iterable[Publication]) -> list[Draft]:
+        site = self._site()
+        return [_draft(index, one, site) for index, one in enumerate(messages)]
 
     async def publish_internal(self, channel: str, data: Any) -> Receipt:
         """Publish to one of Trunkline's own channels, also when publishing is off."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from trunkline.log.port import Group, Log, Outcome
 from trunkline.sql.database import Database, Transaction
+from trunkline.sql.opening import DatabasePlace
 
 
 class JointTransaction(Transaction, Protocol):
@@ -30,6 +31,19 @@ class JointTransaction(Transaction, Protocol):
 
 class JointLog(Log):
     """Store channels in a SQL database that has room for other tables."""
+
+    @classmethod
+    @abstractmethod
+    def tables(cls, url: str, options: Mapping[str, Any]) -> DatabasePlace:
+        """Say which SQL the database speaks and where our tables are in it, without opening it.
+
+        Args:
+            url: As for :meth:`trunkline.log.port.Log.from_url`.
+            options: As for :meth:`trunkline.log.port.Log.from_url`.
+
+        Raises:
+            ConfigError: The URL or an option makes no sense to this engine.
+        """
 
     @property
     @abstractmethod

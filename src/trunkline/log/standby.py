@@ -123,6 +123,11 @@ class StandbyLog(Log):
         """
         self._make()
 
+    @property
+    def engine(self) -> Log:
+        """Return the engine that was opened last, with whatever it can beyond the port."""
+        return self._log
+
     async def open(self) -> None:
         """Make the engine and open it; what came before is left."""
         engine = self._make()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from trunkline.errors import LogUnavailableError, UsageError
 
 GiveBack = Callable[[bool], None]
+Finisher = Callable[[sqlite3.Connection], object]
 
 
 class Hold:
@@ -34,7 +35,8 @@ class Hold:
         self._timer: asyncio.TimerHandle | None = None
         self._end: BaseException | None = None
         self._commits = False
-        self._finishers: list[Callable[[sqlite3.Connection], None]] = []
+        self._closers: list[Finisher] = []
+        self._finishers: list[Finisher] = []
         self._listeners: list[Callable[[BaseException | None], None]] = []
         self.owner = asyncio.current_task()
 
@@ -67,7 +69,11 @@ class Hold:
                 )
             )
 
-    def at_finish(self, finisher: Callable[[sqlite3.Connection], None]) -> None:
+    def at_commit(self, closer: Finisher) -> None:
+        """Have *closer* called, on the loop, as the last thing before the turn is given back."""
+        self._closers.append(closer)
+
+    def at_finish(self, finisher: Finisher) -> None:
         """Have *finisher* called in the writer's thread right before the commit."""
         self._finishers.append(finisher)
 
@@ -80,7 +86,9 @@ class Hold:
 
         A cancelled waiter doesn't stop the commit.
         """
-        _ = self.connection
+        for closer in self._closers:
+            closer(self.connection)
+        _ = self.connection  # raises when there is nothing left to commit
         self._return(True)
         await asyncio.shield(self._settled)
 

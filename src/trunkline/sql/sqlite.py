@@ -80,9 +80,9 @@ class SQLiteTransaction:
 
 
 def _checked(statement: str) -> str:
-    if _CONTROL.match(statement):
+    if control := _CONTROL.match(statement):
         raise UsageError(
-            f"{statement.split(maxsplit=1)[0].upper()} is not for you to say here: leave the transaction's "
+            f"{control[0].strip().upper()} is not for you to say here: leave the transaction's "
             "block to commit, raise to roll back, and use its savepoint()"
         )
     return statement

@@ -45,8 +45,10 @@ from trunkline.model.position import EPOCH_BYTES
 from trunkline.runtime.clock import Clock
 from trunkline.sql.connections import check_library, check_place, connect, set_busy_timeout
 from trunkline.sql.courtesy import Courtesy
+from trunkline.sql.database import Dialect
 from trunkline.sql.faults import fault_of, is_busy
 from trunkline.sql.migrator import migrate, migrations
+from trunkline.sql.opening import DatabasePlace
 from trunkline.sql.readers import Readers, snapshot
 from trunkline.sql.sqlite import SQLiteDatabase
 from trunkline.sql.turnstile import Turnstile
@@ -166,6 +168,12 @@ class SQLiteLog(JointLog):
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Store groups of drafts, each whole or not at all."""
         return await self._open_parts().appends.put(groups)
+
+    @classmethod
+    def tables(cls, url: str, options: Mapping[str, Any]) -> DatabasePlace:
+        """Say that it is SQLite, without a schema."""
+        parse_location(url, options)
+        return DatabasePlace(Dialect.SQLITE, "", None)
 
     @property
     def database(self) -> SQLiteDatabase:

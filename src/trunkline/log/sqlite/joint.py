@@ -22,12 +22,15 @@ class JointSQLiteTransaction(SQLiteTransaction):
         super().__init__(hold)
         self._placement = placement
         self._joined = hold
+        self._appends = False
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction."""
-        connection = self._joined.connection
-        self._joined.at_finish(self._placement.finish)
-        self._joined.at_settle(self._placement.settle)
-        outcomes = self._placement.admit(groups)
-        self._placement.store(connection)
-        return outcomes
+        hold, placement = self._joined, self._placement
+        _ = hold.connection  # raises when the transaction is over
+        if not self._appends:
+            self._appends = True
+            hold.at_commit(placement.store)
+            hold.at_finish(placement.finish)
+            hold.at_settle(placement.settle)
+        return placement.admit(groups)

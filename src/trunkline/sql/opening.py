@@ -1,0 +1,71 @@
+"""Opening a SQL database by its URL, whichever dialect it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from trunkline.errors import ConfigError
+from trunkline.sql.database import Database, Dialect
+from trunkline.sql.sqlite import SQLiteDatabase
+
+
+class DatabasePlace(NamedTuple):
+    """Say where a database is, before it is opened.
+
+    Args:
+        dialect: Which SQL it speaks.
+        schema: Qualifies the names of our tables, dot included; empty for none.
+        open: Opens it; None when somebody else does.
+    """
+
+    dialect: Dialect
+    schema: str
+    open: Callable[[], Awaitable[Database]] | None
+
+
+def place_of(given: Any) -> DatabasePlace:
+    """Find a database.
+
+    Args:
+        given: A URL such as ``sqlite:///app.db`` or ``postgresql://host/name``, or a SQLAlchemy
+            engine, synchronous or not.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        ConfigError: It is neither, or a database we don't know.
+        MissingExtraError: The database's driver is not installed.
+    """
+    url = given if isinstance(given, str) else _url_of(given)
+    scheme = urlsplit(url).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        return _sqlite(url)
+    raise ConfigError(
+        f"{scheme or url!r} is no database for a store or an outbox: name one by "
+        "sqlite:///file.db or postgresql://…"
+    )
+
+
+def _sqlite(url: str) -> DatabasePlace:
+    path = unquote(urlsplit(url).path)[1:]
+    if not path or path == ":memory:":
+        raise ConfigError(f"{url!r} names no file: write sqlite:///app.db")
+
+    async def open_file() -> Database:
+        return await SQLiteDatabase.open(Path(path))
+
+    return DatabasePlace(Dialect.SQLITE, "", open_file)
+
+
+def _url_of(engine: Any) -> str:
+    url = getattr(engine, "url", None)
+    if url is None or not hasattr(url, "render_as_string"):
+        raise ConfigError(
+            f"{type(engine).__qualname__} is no database: give its URL, or a SQLAlchemy engine"
+        )
+    bare = url.set(drivername=url.get_backend_name())
+    return str(bare.render_as_string(hide_password=False))

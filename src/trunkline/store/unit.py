@@ -1,0 +1,76 @@
+"""The unit of work: statements of the application and messages of the line, in one commit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from trunkline.errors import UsageError
+from trunkline.model.message import Draft, Receipt
+from trunkline.sql.database import Dialect, Row, Transaction
+
+
+class UnitOfWork:
+    """Gather drafts beside what is written in a transaction; they are appended at its end.
+
+    Args:
+        transaction: The open transaction.
+
+    Attributes:
+        drafts: What will be appended, in order.
+        receipts: One for each draft, once it is committed; none when the log is in another
+            database, for then a relay takes them there.
+    """
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._names = itertools.count(1)
+        self._is_over = False
+        self.drafts: list[Draft] = []
+        self.receipts: Sequence[Receipt] = ()
+
+    @property
+    def dialect(self) -> Dialect:
+        """Name the dialect of its statements."""
+        return self._transaction.dialect
+
+    async def execute(self, statement: str, *values: Any) -> int:
+        """Run a statement and return how many rows it touched."""
+        return await self._transaction.execute(statement, *values)
+
+    async def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row of values."""
+        await self._transaction.execute_many(statement, rows)
+
+    async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        return await self._transaction.fetch(statement, *values)
+
+    def stage(self, drafts: Sequence[Draft]) -> None:
+        """Have drafts appended at the end.
+
+        Raises:
+            UsageError: The transaction is over.
+        """
+        if self._is_over:
+            raise UsageError("this transaction is over: begin another, or publish without it")
+        self.drafts += drafts
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Make a part that is undone by itself, its drafts included, when it raises."""
+        name, count = f"trunkline_{next(self._names)}", len(self.drafts)
+        await self._transaction.set_savepoint(name)
+        try:
+            yield
+        except BaseException:
+            del self.drafts[count:]
+            await self._transaction.undo_savepoint(name)
+            raise
+        await self._transaction.release_savepoint(name)
+
+    def close(self) -> None:
+        """Take no more drafts: the end has begun."""
+        self._is_over = True
