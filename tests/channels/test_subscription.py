@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
 from tests.channels.conftest import Station
 from trunkline.channels.catchup import Gap
+from trunkline.channels.listener import Listener
 from trunkline.channels.subscription import OnGap, Start, Subscription
-from trunkline.errors import GapError
+from trunkline.errors import GapError, LogError, LogUnavailableError
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest
 from trunkline.model.position import Position
@@ -207,3 +209,59 @@ async def test_a_forgotten_subscription_is_forgotten_by_the_hub(station: Station
     gc.collect()
 
     assert not list(station.hub.tracks)
+
+
+@pytest.mark.parametrize("start", [Start(), Start(from_oldest=True), Start(after={A: 0})])
+async def test_iterating_goes_on_when_the_log_can_be_read_again(
+    station: Station, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that fails ends no subscription, wherever it stands: each failure is raised."""
+    await station.publish("/a")
+    left = dict.fromkeys(("read_all", "last_ids", "read"), 1)
+    for name in left:
+        monkeypatch.setattr(station.log, name, _failing(getattr(station.log, name), name, left))
+    subscription = _subscribe(station, start)
+    got: list[int] = []
+
+    async def collect() -> None:
+        while not got or got[-1] < 3:
+            try:
+                got.append((await anext(subscription)).message_id)
+            except LogError:
+                continue
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(collect())
+        while subscription.position is None and not got:
+            await asyncio.sleep(0)
+        await station.publish("/a")
+        await station.publish("/a")
+
+    assert got == ([2, 3] if start == Start() else [1, 2, 3])
+
+
+async def test_a_listener_outlives_a_log_that_fails(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler is called again once the engine is back, as if nothing had been."""
+    await station.publish("/a")
+    left = {"read_all": 3}
+    monkeypatch.setattr(station.log, "read_all", _failing(station.log.read_all, "read_all", left))
+    heard = asyncio.Event()
+    listener = Listener(_subscribe(station, Start(from_oldest=True)), lambda _: heard.set())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(listener.run(lambda _: asyncio.sleep(0)))
+        await heard.wait()
+        running.cancel()
+
+    assert left["read_all"] == 0
+
+
+def _failing(method: Any, name: str, left: dict[str, int]) -> Any:
+    async def fail(*words: Any, **options: Any) -> Any:
+        if left[name]:
+            left[name] -= 1
+            raise LogUnavailableError("the engine is away")
+        return await method(*words, **options)
+
+    return fail

@@ -12,7 +12,7 @@ import msgspec
 from trunkline.channels.catchup import Gap, Step, arrive, check_start, next_step
 from trunkline.channels.hub import Hub
 from trunkline.channels.ring import Track
-from trunkline.errors import GapError
+from trunkline.errors import GapError, LogError
 from trunkline.log.port import Heads, Log
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest
@@ -45,7 +45,8 @@ class Subscription:
     """Iterate over the messages of an interest, from a start on, for ever.
 
     Iterating raises :class:`GapError` once for each gap unless *on_gap* takes it; iterating
-    again goes on after the gap.
+    again goes on after the gap. It raises :class:`LogError` when the log cannot be read;
+    iterating again goes on where it stood.
 
     Args:
         log: The open log.
@@ -98,17 +99,24 @@ class Subscription:
         if self._ready is not None:
             await self._ready()
         track = await self._hub.join(self.interest, self._moved.set)
-        if self._closed():  # while joining
+        try:
+            await self._find_start()
+        except BaseException:  # a reader without a start is none: opening again begins anew
+            self._hub.leave(track, self._moved.set)
+            raise
+        if self._closed():  # meanwhile
             self._hub.leave(track, self._moved.set)
             return self
         self._track = track
+        return self
+
+    async def _find_start(self) -> None:
         if self._unread is None and not self._start.from_oldest:
             heads = await self._log.last_ids(())
             if self.position is None:
                 self.position = Position(heads.epoch, heads.head)
             else:
                 self._lost = check_start(self.position, heads.epoch, heads.head)
-        return self
 
     def _closed(self) -> bool:
         return self._is_closed
@@ -140,8 +148,8 @@ class Subscription:
             self._messages = self._run()
         try:
             return await anext(self._messages)
-        except GapError:
-            self._messages = None  # iterating again goes on after the gap
+        except (GapError, LogError):
+            self._messages = None  # iterating again goes on after the gap, or tries again
             raise
 
     async def _run(self) -> AsyncIterator[Message]:
