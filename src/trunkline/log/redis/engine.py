@@ -23,7 +23,8 @@ from trunkline.log.port import (
 from trunkline.log.redis.appends import Appends
 from trunkline.log.redis.layout import Layout
 from trunkline.log.redis.link import Link
-from trunkline.log.redis.location import SCHEMES, Location, parse_location
+from trunkline.log.redis.location import MESSAGE_BUS, SCHEMES, Location, parse_location
+from trunkline.log.redis.message_bus import MessageBusLayout
 from trunkline.log.redis.native import NativeLayout
 from trunkline.log.redis.news import News
 from trunkline.log.retention import Retention
@@ -80,7 +81,7 @@ class RedisLog(Log):
         location, tuning = self._location, self._location.tuning
         link = Link(location, tuning.prefix)
         await link.open()
-        layout = NativeLayout(link, tuning.prefix, retention=self._retention, clock=self._clock)
+        layout = self._make_layout(link)
         appends = Appends(
             link,
             layout,
@@ -100,6 +101,17 @@ class RedisLog(Log):
         self._parts = parts
         if self._watchers:
             self._listen(parts)
+
+    def _make_layout(self, link: Link) -> Layout:
+        location, tuning = self._location, self._location.tuning
+        if tuning.layout == MESSAGE_BUS:
+            return MessageBusLayout(
+                link,
+                retention=self._retention,
+                firehose=location.firehose,
+                max_global_backlog_size=tuning.max_global_backlog_size,
+            )
+        return NativeLayout(link, tuning.prefix, retention=self._retention, clock=self._clock)
 
     async def close(self) -> None:
         """Finish accepted appends, then release the connections."""

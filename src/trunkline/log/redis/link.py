@@ -138,6 +138,18 @@ class Link:
         if seen.epoch != self.seen.epoch or seen.head >= self.seen.head:
             self.seen = seen
 
+    async def scan(self, pattern: str) -> list[str]:
+        """Return the keys that match a glob, each of them once, in no order.
+
+        Raises:
+            LogError: It failed; the message names the fix.
+        """
+        try:
+            found = {key.decode() async for key in self.client.scan_iter(pattern, count=1000)}
+        except (RedisError, OSError) as error:
+            raise fault_of(error, self.place) from error
+        return list(found)
+
     async def read(self, script: Script, *ask: Any) -> list[Any]:
         """Run a script that may be run twice, and try once more when the connection was cut.
 

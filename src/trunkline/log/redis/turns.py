@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count
 from typing import Any, Final
 
 from trunkline.errors import (
@@ -41,6 +42,66 @@ def check_keepable(draft: Draft) -> None:
         )
 
 
+Refusal = tuple[int, int, int]
+
+
+class Answers:
+    """Match a reply with the groups that were sent, and those with their callers.
+
+    Args:
+        requests: The groups of each caller.
+        encode: Says what is sent for a group, or raises why it is not.
+    """
+
+    def __init__(self, requests: Sequence[Sequence[Group]], encode: Callable[[Group], Any]) -> None:
+        self._requests = requests
+        self._refused: dict[int, TrunklineError] = {}
+        self._sent: list[Group] = []
+        self.codes: list[Any] = []
+        for place, group in enumerate(chain.from_iterable(requests)):
+            try:
+                self.codes.append(encode(group))
+                self._sent.append(group)
+            except TrunklineError as error:
+                self._refused[place] = error
+
+    def outcomes(
+        self, reply: Sequence[Any], refuse: Callable[[Group, Refusal], TrunklineError]
+    ) -> list[list[Outcome]]:
+        """Say what a reply means for each caller.
+
+        Args:
+            reply: Epoch, head, mark, count of refusals, refusals, ids.
+            refuse: Says why a group was refused.
+        """
+        epoch, answered = reply[0].decode(), 4 + 4 * reply[3]
+        refusals = {
+            reply[i] - 1: (reply[i + 1], reply[i + 2] - 1, reply[i + 3])
+            for i in range(4, answered, 4)
+        }
+        ids = iter(reply[answered:])
+        stored: list[Outcome] = []
+        for number, group in enumerate(self._sent):
+            refusal = refusals.get(number)
+            if refusal is not None:
+                stored.append(refuse(group, refusal))
+                continue
+            stored.append(tuple([_receipt(draft, next(ids), next(ids), epoch) for draft in group]))
+        return self._shared_out(iter(stored))
+
+    def _shared_out(self, answers: Iterator[Outcome]) -> list[list[Outcome]]:
+        places = count()
+        refused = self._refused
+        return [
+            [refused[place] if (place := next(places)) in refused else next(answers) for _ in one]
+            for one in self._requests
+        ]
+
+
+def _receipt(draft: Draft, message_id: int, global_id: int, epoch: str) -> Receipt:
+    return Receipt(draft.channel, abs(message_id), global_id, epoch, message_id < 0)
+
+
 class NativeTurn:
     """Be one turn of the native layout.
 
@@ -63,11 +124,7 @@ class NativeTurn:
         now: float,
         retention: Retention,
     ) -> None:
-        self._requests = requests
         self._retention = retention
-        #: Why a group was refused before it was sent, or its drafts as they are sent.
-        self._refused: dict[int, TrunklineError] = {}
-        self._sent: list[Group] = []
         self._places: dict[ChannelKey, tuple[int, bytes]] = {}
         self._texts: list[str] = []
         self._limits: dict[Limits, int] = {}
@@ -75,33 +132,18 @@ class NativeTurn:
         self._fields: list[str] = []
         bodies: list[bytes] = []
         self._bodies = bodies
+        self._answers = Answers(requests, self._encode)
         self.ask: list[Any] = [
             token,
             number,
             now,
             self._texts,
-            [],
-            self._encode_all(),
+            [_limit_row(one) for one in self._limits],
+            self._answers.codes,
             self._fields,
             list(map(len, bodies)),
         ]
-        self.ask[4] = [_limit_row(one) for one in self._limits]
         self.body = b"".join(bodies)
-
-    def _encode_all(self) -> list[Any]:
-        encoded: list[Any] = []
-        place = 0
-        for groups in self._requests:
-            for group in groups:
-                try:
-                    code = self._encode(group)
-                except TrunklineError as error:
-                    self._refused[place] = error
-                else:
-                    encoded.append(code)
-                    self._sent.append(group)
-                place += 1
-        return encoded
 
     def _encode(self, group: Group) -> Any:
         for draft in group:
@@ -143,40 +185,7 @@ class NativeTurn:
 
     def outcomes(self, reply: Sequence[Any]) -> list[list[Outcome]]:
         """Say what a reply means for each request of the turn."""
-        epoch, count = reply[0].decode(), reply[3]
-        answered = 4 + 4 * count
-        refusals = {
-            reply[i] - 1: (reply[i + 1], reply[i + 2] - 1, reply[i + 3])
-            for i in range(4, answered, 4)
-        }
-        stored: list[Outcome] = []
-        for number, group in enumerate(self._sent):
-            refusal = refusals.get(number)
-            if refusal is not None:
-                stored.append(_refusal(group, refusal))
-                continue
-            receipts = []
-            for draft in group:
-                message_id, global_id = reply[answered], reply[answered + 1]
-                answered += 2
-                receipts.append(
-                    Receipt(draft.channel, abs(message_id), global_id, epoch, message_id < 0)
-                )
-            stored.append(tuple(receipts))
-        return self._shared_out(stored)
-
-    def _shared_out(self, stored: list[Outcome]) -> list[list[Outcome]]:
-        answers = iter(stored)
-        place = 0
-        shared: list[list[Outcome]] = []
-        for groups in self._requests:
-            mine: list[Outcome] = []
-            for _ in groups:
-                refused = self._refused.get(place)
-                mine.append(next(answers) if refused is None else refused)
-                place += 1
-            shared.append(mine)
-        return shared
+        return self._answers.outcomes(reply, _refusal)
 
 
 def _limit_row(limits: Limits) -> tuple[int, float, int]:
@@ -188,7 +197,7 @@ def _limit_row(limits: Limits) -> tuple[int, float, int]:
     )
 
 
-def _refusal(group: Group, refusal: tuple[int, int, int]) -> TrunklineError:
+def _refusal(group: Group, refusal: Refusal) -> TrunklineError:
     kind, place, last_id = refusal
     draft = group[place]
     if kind == _VERSION:
