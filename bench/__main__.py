@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ def main() -> None:
             print(report.line_of(figure.as_dict()), flush=True)
             figures.append(figure)
     print(f"bench: measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    about["load"] += f", {os.getloadavg()[0]:.1f} after the last"
     if not given.quick:
         report.write(about, plan, figures)
         print(f"bench: written to {report.PAGE.relative_to(report.PAGE.parent.parent)}")

@@ -39,11 +39,10 @@ def measure(plan: Plan) -> Iterator[Figure]:
             with Load(server, "sse", FEWER) as load:
                 fewer = SHARE * single_rate(plan, load) / FEWER
                 paced(plan, server, load, fewer, found, "fewer")
-        with plain_uvicorn() as server:
-            with Load(server, "sse", plan.crowd, channels=SPREAD) as load:
-                paced(plan, server, load, alone * SPREAD / plan.crowd, found, "many channels")
-            with Load(server, "sse", FEWER) as load:
-                paced(plan, server, load, fewer, found, "fewer")
+        with plain_uvicorn() as server, Load(server, "sse", plan.crowd, channels=SPREAD) as load:
+            paced(plan, server, load, alone * SPREAD / plan.crowd, found, "many channels")
+        with plain_uvicorn() as server, Load(server, "sse", FEWER) as load:
+            paced(plan, server, load, fewer, found, "fewer")
     yield from flooded(plan, found)
     yield from latencies(plan, found)
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.compiler import BUILD
@@ -21,24 +22,30 @@ TARGETS = {1: 0.6, 64: 6.0, 512: 10.0}
 def measure(plan: Plan) -> Iterator[Figure]:
     """Measure by turns: raw sqlite3, then one, 64 and 512 publishers, and again."""
     seconds = plan.seconds(2)
-    raw: list[float] = []
-    ours: dict[int, list[float]] = {count: [] for count in TARGETS}
+    raw: list[dict[str, Any]] = []
+    ours: dict[int, list[dict[str, Any]]] = {count: [] for count in TARGETS}
     for _ in range(plan.runs):
-        raw.append(run("bench.peers.raw_sqlite", seconds)["rate"])
-        for count, rates in ours.items():
-            rates.append(run("bench.servers.publisher", seconds, "--publishers", count)["rate"])
-    for count, rates in ours.items():
+        raw.append(run("bench.peers.raw_sqlite", seconds))
+        for count, told in ours.items():
+            told.append(run("bench.servers.publisher", seconds, "--publishers", count))
+    for count, told in ours.items():
         yield Figure(
             row="publish",
             name=f"durable publishes, {count} concurrent publisher{'s' * (count > 1)}",
             unit="/s",
-            runs=rates,
+            runs=[one["rate"] for one in told],
             peer="sqlite3, a commit per insert",
-            peer_runs=raw,
+            peer_runs=[one["rate"] for one in raw],
             target=f"≥ {TARGETS[count]:g}×",
             is_ratio=True,
             at_least=TARGETS[count],
+            note=f"processor time of a publish {busy(told):.0f} µs, peer {busy(raw):.0f} µs",
         )
+
+
+def busy(told: list[dict[str, Any]]) -> float:
+    """Return the median processor time of a publish in microseconds."""
+    return median(one["busy_us"] for one in told)
 
 
 def run(module: str, seconds: float, *words: object) -> dict[str, Any]:

@@ -42,8 +42,9 @@ LIMITS = """\
   a delivery is the kernel's TCP, on both sides; a real network card does part of it elsewhere.
 * With few cores the client takes part of the machine. It is written in C and takes less than the
   server, but a rate is what both reach together.
-* Anything else that runs on the machine at the time is in the figures. The load average before
-  the first run is above.
+* Anything else that runs on the machine at the time is in the figures, and shows first in the
+  longest delays. The load average is above; server and client together make about 2. The
+  processor times in the notes depend on it less.
 * One uvicorn worker, one channel (unless a line says otherwise), messages of 200 bytes, no access
   rules, no message filters, clients that read at once. Patterns and audiences cost more per
   connection.

@@ -1,7 +1,10 @@
 /* A load client: holds many streams of one kind and checks every message that arrives.
 
    load --host A --port N --connections N --protocol sse|poll|ws --request FILE
-        [--subscribe FILE] [--control SOCKET] [--opening N]
+        [--subscribe FILE] [--control SOCKET] [--opening N] [--channels N] [--spin 1]
+
+   While it waits for messages it spins if told so, which needs a core of its own: waking a
+   sleeping reader is the sender's work on loopback, and not the server's in the world.
 
    The request, and for WebSockets the first frame behind the handshake, come from files. In them
    a run of '@' becomes the connection's number and a run of '#' that number modulo --channels,
@@ -48,7 +51,7 @@ struct text {
 
 static struct {
     const char *host, *control_path;
-    int port, connections, channels, opening;
+    int port, connections, channels, opening, spin;
     enum protocol protocol;
     struct text request, subscribe;
 } options = {.host = "127.0.0.1", .channels = 1, .opening = 200};
@@ -290,6 +293,7 @@ static void parse(int argc, char **argv) {
         else if (!strcmp(name, "--connections")) options.connections = atoi(value);
         else if (!strcmp(name, "--channels")) options.channels = atoi(value);
         else if (!strcmp(name, "--opening")) options.opening = atoi(value);
+        else if (!strcmp(name, "--spin")) options.spin = atoi(value);
         else if (!strcmp(name, "--control")) options.control_path = value;
         else if (!strcmp(name, "--request")) options.request = read_file(value);
         else if (!strcmp(name, "--subscribe")) options.subscribe = read_file(value);
@@ -331,7 +335,8 @@ int main(int argc, char **argv) {
     start_some();
     for (;;) {
         struct epoll_event events[EVENTS_AT_ONCE];
-        int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, waiting ? 20 : -1);
+        int patience = !waiting ? -1 : options.spin ? 0 : 20;
+        int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, patience);
         if (count < 0 && errno != EINTR) die("epoll_wait");
         for (int i = 0; i < count; i++) {
             int number = events[i].data.fd;

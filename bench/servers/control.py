@@ -149,7 +149,8 @@ class Control:
             case ["probed"]:
                 self._probe.stop()
                 return self._probe.told()
-        return {"error": f"unknown command {words}"}
+            case _:
+                return {"error": f"unknown command {words}"}
 
     async def _pace(self, rate: float, seconds: float, channels: int) -> dict[str, Any]:
         interval, count = 1 / rate, 0
