@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, MissingExtraError
 from trunkline.sql.database import Database, Dialect
 from trunkline.sql.sqlite import SQLiteDatabase
 
@@ -44,6 +44,8 @@ def place_of(given: Any) -> DatabasePlace:
     scheme = urlsplit(url).scheme.partition("+")[0]
     if scheme == "sqlite":
         return _sqlite(url)
+    if scheme in {"postgresql", "postgres"}:
+        return _postgres(url)
     raise ConfigError(
         f"{scheme or url!r} is no database for a store or an outbox: name one by "
         "sqlite:///file.db or postgresql://…"
@@ -59,6 +61,21 @@ def _sqlite(url: str) -> DatabasePlace:
         return await SQLiteDatabase.open(Path(path))
 
     return DatabasePlace(Dialect.SQLITE, "", open_file)
+
+
+def _postgres(url: str) -> DatabasePlace:
+    try:
+        from trunkline.sql.postgres.address import parse_address
+        from trunkline.sql.postgres.transactions import PostgresDatabase
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a store in PostgreSQL", "postgres") from error
+    scheme, _, rest = url.partition("://")
+    address = parse_address(f"{scheme.partition('+')[0]}://{rest}", {})
+    return DatabasePlace(
+        Dialect.POSTGRES,
+        f"{address.quoted_schema}.",
+        lambda: PostgresDatabase.open(address),
+    )
 
 
 def _url_of(engine: Any) -> str:

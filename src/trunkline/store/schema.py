@@ -11,6 +11,7 @@ from trunkline.sql.migrator import Migration, migrations, statements
 from trunkline.store.statements import Statements, statements_for
 
 #: Two processes that start together take turns by it, in a class of our own.
+_FIND_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
 _LOCK = "SELECT pg_advisory_xact_lock(1953656431, 1)"
 
 
@@ -62,8 +63,9 @@ async def _run_missing(database: Database, tx: Transaction, sql: Statements) -> 
     schema = database.schema
     if database.dialect is Dialect.POSTGRES:
         await tx.fetch(_LOCK)
-        if schema:
-            await tx.execute(f"CREATE SCHEMA IF NOT EXISTS {schema.removesuffix('.')}")
+        # IF NOT EXISTS would ask for the right to create schemas even when it is there.
+        if not await tx.fetch(_FIND_SCHEMA, schema.removesuffix(".").strip('"')):
+            await tx.execute(f"CREATE SCHEMA {schema.removesuffix('.')}")
     version = 0
     if await tx.fetch(sql.find_notes):
         version = (await tx.fetch(sql.read_version))[0][0]

@@ -7,11 +7,11 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Self
 
-import asyncpg
-
 from trunkline.errors import LineClosedError, LogError
+from trunkline.log.joint import JointLog
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
     PAGE_SIZE,
@@ -19,7 +19,6 @@ from trunkline.log.port import (
     ChannelState,
     Group,
     Heads,
-    Log,
     Outcome,
     Page,
     Wake,
@@ -27,6 +26,7 @@ from trunkline.log.port import (
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.appends import Appends
 from trunkline.log.postgres.herald import Herald
+from trunkline.log.postgres.joint import JointPostgresTransaction, JointTransactions, Tailing
 from trunkline.log.postgres.pages import Reading
 from trunkline.log.postgres.tail import Seen, Tail
 from trunkline.log.postgres.turns import Answer
@@ -39,12 +39,15 @@ from trunkline.model.position import EPOCH_BYTES
 from trunkline.runtime.clock import Clock
 from trunkline.runtime.crew import Crew
 from trunkline.runtime.loops import supervise
+from trunkline.sql.database import Dialect
 from trunkline.sql.migrator import migrations
+from trunkline.sql.opening import DatabasePlace
 from trunkline.sql.postgres.address import Address, parse_address
 from trunkline.sql.postgres.database import Connection, Database, check_server
-from trunkline.sql.postgres.faults import fault_of
+from trunkline.sql.postgres.faults import FAILURES, fault_of
 from trunkline.sql.postgres.migrator import migrate
 from trunkline.sql.postgres.pool import Pool
+from trunkline.sql.postgres.transactions import PostgresDatabase, transaction_address
 
 
 class _Parts:
@@ -58,9 +61,11 @@ class _Parts:
         self.appends: Appends
         self.upkeep: Upkeep
         self.herald: Herald
+        self.lending: Pool
+        self.joint: JointTransactions
 
 
-class PostgresLog(Log):
+class PostgresLog(JointLog):
     """Keep the line in a PostgreSQL database, which many processes may share.
 
     Args:
@@ -107,6 +112,7 @@ class PostgresLog(Log):
             parts.tail, self._retention, patience=self._address.patience, told=self._stored
         )
         parts.herald = Herald(database, topic, self._hear)
+        self._lend(parts)
         self._watchers.bind(asyncio.get_running_loop())
         await parts.crew.open()
         parts.crew.start("appends", parts.appends.run)
@@ -115,6 +121,17 @@ class PostgresLog(Log):
         self._parts = parts
         if self._watchers:
             parts.herald.start()
+
+    def _lend(self, parts: _Parts) -> None:
+        """Prepare what transactions need; their connections are made when asked for."""
+        address, tail = self._address, parts.tail
+        parts.lending = Pool(Database(transaction_address(address)), address.transactions)
+        parts.joint = JointTransactions(
+            PostgresDatabase(address, parts.lending, parts.pool),
+            Tailing(address, tail.lock, tail.topic, self._retention, self._clock),
+            reading=parts.pool,
+            told=self._stored,
+        )
 
     async def close(self) -> None:
         """Finish accepted appends, then let the server go."""
@@ -126,12 +143,28 @@ class PostgresLog(Log):
         self._watchers.clear()
         await parts.appends.drain()
         await parts.crew.close()
+        await parts.lending.close()
         await parts.pool.close()
         await parts.tail.close()
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Store groups of drafts, each whole or not at all."""
         return await self._open_parts().appends.put(groups)
+
+    @classmethod
+    def tables(cls, url: str, options: Mapping[str, Any]) -> DatabasePlace:
+        """Say that it is PostgreSQL, and the schema."""
+        address = parse_address(url, options)
+        return DatabasePlace(Dialect.POSTGRES, f"{address.quoted_schema}.", None)
+
+    @property
+    def database(self) -> PostgresDatabase:
+        """Return the database, while the log is open."""
+        return self._open_parts().joint.database
+
+    def transaction(self) -> AbstractAsyncContextManager[JointPostgresTransaction]:
+        """Begin a transaction that can append at its end."""
+        return self._open_parts().joint.begin()
 
     async def read(self, channel: ChannelKey, after: int, limit: int = PAGE_SIZE) -> Page:
         """Return messages of one channel with ids above *after*."""
@@ -237,7 +270,7 @@ async def _prepare(database: Database) -> tuple[Connection, str]:
         await connection.fetchrow(address.sql(sql.READ_NEWS))
     except BaseException as error:
         database.discard(connection)
-        if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
+        if isinstance(error, FAILURES):
             raise fault_of(error, address) from error
         raise
     return connection, name

@@ -31,6 +31,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         pooler: ``transaction`` behind a pooler that gives a server connection per transaction
             (PgBouncer): no LISTEN, no session state, no prepared statements. Else ``session``.
         readers: Reads that may run at once, 1 to 64.
+        transactions: Transactions that may be open at once in a process, 1 to 64.
         lock_key: Second half of the advisory lock that orders appends; None derives it from the
             names of database and schema. All processes on one line must agree.
         lock_timeout: Seconds an append waits for others who hold the tail.
@@ -48,6 +49,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "trunkline"
     pooler: Literal["session", "transaction"] = "session"
     readers: int = 4
+    transactions: int = 8
     lock_key: int | None = None
     lock_timeout: float = 10.0
     idle_timeout: float = 5.0
@@ -158,8 +160,9 @@ def _checked(found: Address) -> Address:
     for name in ("lock_timeout", "idle_timeout", "patience", "reply_timeout"):
         if not 0.001 <= getattr(found, name) <= 86400:
             raise ConfigError(f"{name}={getattr(found, name)} must be from 0.001 to 86400 seconds")
-    if not 1 <= found.readers <= 64:
-        raise ConfigError(f"readers={found.readers} must be from 1 to 64")
+    for name in ("readers", "transactions"):
+        if not 1 <= getattr(found, name) <= 64:
+            raise ConfigError(f"{name}={getattr(found, name)} must be from 1 to 64")
     if found.lock_key is not None and not -(2**31) <= found.lock_key < 2**31:
         raise ConfigError(f"lock_key={found.lock_key} must be an integer of 32 bits")
     if found.pool is not None and not isinstance(found.pool, asyncpg.Pool):

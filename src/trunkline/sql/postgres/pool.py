@@ -16,7 +16,7 @@ import asyncpg
 from trunkline.errors import LineClosedError, LogError, LogUnavailableError
 from trunkline.runtime.loops import Backoff
 from trunkline.sql.postgres.database import Connection, Database
-from trunkline.sql.postgres.faults import fault_of, is_cut
+from trunkline.sql.postgres.faults import FAILURES, fault_of, is_cut
 
 T = TypeVar("T")
 
@@ -36,12 +36,19 @@ class Pool:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._is_closed = False
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], *, is_safe: bool = True) -> T:
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        is_safe: bool = True,
+        keeps: bool = False,
+    ) -> T:
         """Run *work*, again on another connection when the first one breaks.
 
         Args:
             work: Called with a connection outside a transaction.
             is_safe: Whether it may run twice.
+            keeps: Whether it keeps the connection when it worked.
 
         Returns:
             What it returned.
@@ -57,8 +64,8 @@ class Pool:
         while True:
             fault: LogError
             try:
-                return await self._run_once(work, until - loop.time())
-            except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                return await self._run_once(work, until - loop.time(), keeps=keeps)
+            except FAILURES as error:
                 fault = fault_of(error, address)
                 if not (is_cut(error) and is_safe):
                     raise fault from error
@@ -69,7 +76,35 @@ class Pool:
                 raise fault
             await asyncio.sleep(delay)
 
-    async def _run_once(self, work: Callable[[Connection], Awaitable[T]], within: float) -> T:
+    async def lend(self, begin: Callable[[Connection], Awaitable[None]]) -> Connection:
+        """Hand out a connection on which *begin* worked; :meth:`take_back` must follow.
+
+        Args:
+            begin: Called with a connection outside a transaction; it may run several times.
+
+        Returns:
+            The connection.
+
+        Raises:
+            LogError: The server refused it, or stayed away for as long as patience lasts.
+            LineClosedError: The pool is closed.
+        """
+        kept: list[Connection] = []
+
+        async def keep(connection: Connection) -> None:
+            await begin(connection)
+            kept.append(connection)
+
+        await self.run(keep, keeps=True)
+        return kept[0]
+
+    async def take_back(self, connection: Connection, *, is_sound: bool) -> None:
+        """Take back what was lent; a connection that is in doubt is not used again."""
+        await self._give(connection, is_sound=is_sound)
+
+    async def _run_once(
+        self, work: Callable[[Connection], Awaitable[T]], within: float, *, keeps: bool
+    ) -> T:
         connection = await self._take(within)
         try:
             async with asyncio.timeout(self._database.address.reply_timeout):
@@ -78,7 +113,8 @@ class Pool:
             is_sound = isinstance(error, asyncpg.PostgresError) and not is_cut(error)
             await self._give(connection, is_sound=is_sound)
             raise
-        await self._give(connection)
+        if not keeps:
+            await self._give(connection)
         return answer
 
     async def _take(self, within: float) -> Connection:

@@ -1,0 +1,167 @@
+"""A transaction on the line's database that appends to the line at its end."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import asyncpg
+
+from trunkline.errors import LogError, LogUnavailableError
+from trunkline.log.port import Group, Outcome
+from trunkline.log.postgres import statements as sql
+from trunkline.log.postgres.turns import Answer, Turn
+from trunkline.log.retention import Retention
+from trunkline.runtime.clock import Clock
+from trunkline.sql.postgres.address import Address
+from trunkline.sql.postgres.database import Connection
+from trunkline.sql.postgres.faults import fault_of
+from trunkline.sql.postgres.pool import Pool
+from trunkline.sql.postgres.transactions import PostgresDatabase, PostgresTransaction, commit
+
+Told = Callable[[Answer, int], object]
+
+_BROKEN = (OSError, EOFError, asyncpg.InterfaceError)
+
+
+class Tailing(NamedTuple):
+    """Be what an append needs to know of the line.
+
+    Args:
+        address: The database.
+        lock: The tail's key, and for how long to wait for it.
+        topic: Where appends are made known.
+        retention: Which limits hold.
+        clock: Tells the time.
+    """
+
+    address: Address
+    lock: tuple[int, int]
+    topic: str
+    retention: Retention
+    clock: Clock
+
+
+class _Writer:
+    """Number the turns of one transaction after another, so that a lost commit can be found."""
+
+    def __init__(self) -> None:
+        self.ident = uuid.UUID(bytes=secrets.token_bytes(16))
+        self.turn = 0
+
+
+class JointPostgresTransaction(PostgresTransaction):
+    """Run statements, and append as the last of them.
+
+    Args:
+        connection: A connection inside a transaction.
+        tailing: What an append needs to know of the line.
+        writer: Numbers its turns.
+    """
+
+    def __init__(self, connection: Connection, tailing: Tailing, writer: _Writer) -> None:
+        super().__init__(connection)
+        self._tail = connection
+        self._tailing = tailing
+        self._writer = writer
+        self.answers: list[tuple[Answer, int]] = []
+
+    async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Append at the end of the transaction: from here on it holds the tail."""
+        tailing, writer = self._tailing, self._writer
+        turn = Turn(groups, tailing.retention)
+        call = turn.call()
+        if call is None:
+            return turn.outcomes(None)
+        writer.turn += 1
+        address = tailing.address
+        try:
+            row = await self._tail.fetchrow(
+                address.sql(_bounded(call.statement, address)),
+                *tailing.lock,
+                tailing.topic,
+                writer.ident,
+                writer.turn,
+                tailing.clock.now(),
+                *call.arguments,
+                timeout=address.reply_timeout,
+            )
+        except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise fault_of(error, address) from error
+        answer = Answer(*row[:4])
+        self.answers.append((answer, turn.stored(answer)))
+        return turn.outcomes(answer)
+
+
+class JointTransactions:
+    """Begin transactions that append, and settle commits whose answer was lost.
+
+    Args:
+        database: Lends connections.
+        tailing: What an append needs to know of the line.
+        reading: Looks up lost commits.
+        told: Called right after a commit with an append's answer and the messages stored.
+    """
+
+    def __init__(
+        self, database: PostgresDatabase, tailing: Tailing, *, reading: Pool, told: Told
+    ) -> None:
+        self.database = database
+        self._tailing = tailing
+        self._reading = reading
+        self._told = told
+        self._writers: list[_Writer] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[JointPostgresTransaction]:
+        """Begin a transaction; leaving it commits, leaving it with an error rolls back."""
+        async with self.database.borrow() as connection:
+            writer = self._writers.pop() if self._writers else _Writer()
+            tx = JointPostgresTransaction(connection, self._tailing, writer)
+            yield tx
+            try:
+                await commit(connection, self._tailing.address)
+            except _BROKEN as error:
+                await self._settle(tx, writer, error)
+            self._writers.append(writer)
+        for answer, count in tx.answers:
+            if count:
+                self._told(answer, count)
+
+    async def _settle(
+        self, tx: JointPostgresTransaction, writer: _Writer, cause: BaseException
+    ) -> None:
+        """Find whether a commit happened whose answer was lost; raise unless it did."""
+        tailing = self._tailing
+
+        async def look(connection: Connection) -> Answer:
+            statement = tailing.address.sql(sql.SETTLE)
+            row = await connection.fetchrow(statement, *tailing.lock, writer.ident, writer.turn)
+            return Answer(*row)
+
+        if not tx.answers:
+            raise LogUnavailableError(
+                f"{tailing.address.place} went away during a commit: whether it was stored is not "
+                "known"
+            ) from cause
+        try:
+            found = await self._reading.run(look)
+        except LogError as error:
+            raise LogUnavailableError(
+                f"{tailing.address.place} went away during a commit and did not come back in time: "
+                "whether it was stored is not known"
+            ) from error
+        if found.ids is None:
+            raise LogUnavailableError(
+                f"{tailing.address.place} went away during a commit: nothing was stored"
+            ) from cause
+
+
+def _bounded(statement: str, address: Address) -> str:
+    """Let the server end a session that holds the tail and falls silent."""
+    milliseconds = max(1, round(address.idle_timeout * 1000))
+    limit = f"set_config('idle_in_transaction_session_timeout', '{milliseconds}', true)"
+    return statement.replace("hidden FROM", f"hidden, {limit} FROM", 1)
