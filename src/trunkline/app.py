@@ -29,6 +29,7 @@ from trunkline.runtime.loops import repeat, supervise
 from trunkline.runtime.service import Service, Services, chosen
 from trunkline.sql.opening import DatabasePlace, place_of
 from trunkline.store.store import Store
+from trunkline.store.tables import Tables
 
 if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need none
     from trunkline.gateway.access import Access, Identify
@@ -339,6 +340,13 @@ class Trunkline(TransactionalBus):
         if self._services is None:
             raise LineClosedError("open the line first: a worker's work ends with it")
         self._services.start(self.services())
+
+    def tables(self) -> Tables:
+        """Return the tables that the line keeps, to look at; no database is opened."""
+        settings = self.settings
+        return Tables(
+            engine_for(settings.log), settings.log, settings.log_options, self._store.places
+        )
 
     def _relay_if_allowed(self) -> None:
         if self.settings.services == "auto" and self._services is not None:

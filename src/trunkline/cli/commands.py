@@ -11,6 +11,7 @@ from trunkline.cli.flags import (
     InputFlags,
     LineFlags,
     LogFlag,
+    MigrateFlags,
     PublishFlags,
     ServeFlags,
     SiteFlag,
@@ -116,6 +117,32 @@ def demo(
     serve_demo(log, host=host, port=port)
 
 
+@app.command(rich_help_panel="Serve")
+@ends_well
+def worker(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODULE:OBJECT",
+            help="A Trunkline. Without it the one that the settings describe.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    log: LogFlag = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Run what this profile names.", show_default="everything"
+        ),
+    ] = None,
+) -> None:
+    """Relay what transactions publish, and run what else goes on behind a line."""
+    from trunkline.cli.working import work
+
+    run_to_end(work(target, log=log, profile=profile))
+
+
 @app.command(rich_help_panel="Messages")
 @ends_well
 @with_flags
@@ -216,6 +243,28 @@ def config(*, flags: LineFlags) -> None:
 
     settings = Settings.load(without_none({"log": flags.log}))
     print_settings(settings, as_json=flags.json)
+
+
+@app.command(rich_help_panel="Operate")
+@ends_well
+@with_flags
+def migrate(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODULE:OBJECT",
+            help="A Trunkline. Without it the one that the settings describe.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    log: LogFlag = None,
+    flags: MigrateFlags,
+) -> None:
+    """Bring the tables of log, store and outboxes up to date; each line does so when it opens."""
+    from trunkline.cli.migrating import migrate as run
+
+    run_to_end(run(target, log=log, flags=flags))
 
 
 @app.command(rich_help_panel="Operate")

@@ -121,11 +121,33 @@ class ServeFlags:
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes.", show_default="1")
     ] = None
+    worker: Annotated[
+        bool,
+        typer.Option(
+            "--worker", metavar="", help="Also do a worker's work in each serving process."
+        ),
+    ] = False
     open: Annotated[
         bool,
         typer.Option(
             "--open", metavar="", help="Let everybody read every channel, also on a public address."
         ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrateFlags:
+    """Say what to do about the tables."""
+
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", metavar="", help="Change nothing; exit with 1 when something is missing."
+        ),
+    ] = False
+    sql: Annotated[
+        bool,
+        typer.Option("--sql", metavar="", help="Print the statements for a new database instead."),
     ] = False
 
 

@@ -27,6 +27,8 @@ def serve(place: str | None, *, log: str | None, flags: ServeFlags) -> None:
     if log is not None:
         # By the environment it reaches worker processes, and a line made in MODULE.
         os.environ["TRUNKLINE_LOG"] = log
+    if flags.worker:
+        os.environ["TRUNKLINE_SERVICES"] = "on"
     given = {"host": flags.host, "port": flags.port, "workers": flags.workers}
     settings = Settings.load(without_none(given))
     target = Target(place, may_open=flags.open or is_loopback(settings.host))

@@ -59,6 +59,36 @@ def application() -> Application:
 
 
 def _found(place: str) -> Any:
+    found = load(place)
+    if not callable(found) and not isinstance(found, Trunkline):
+        raise ConfigError(f"{place!r} is no ASGI application, and no Trunkline either")
+    return found
+
+
+def load_line(place: str | None) -> Trunkline:
+    """Import a line, or make the one that the settings describe.
+
+    Args:
+        place: ``MODULE:OBJECT``, or None.
+
+    Raises:
+        ConfigError: It cannot be imported, or is none.
+    """
+    found = Trunkline() if place is None else load(place)
+    if not isinstance(found, Trunkline):
+        raise ConfigError(f"{place!r} is no Trunkline, but a {type(found).__name__}")
+    return found
+
+
+def load(place: str) -> Any:
+    """Import an object.
+
+    Args:
+        place: ``MODULE:OBJECT``.
+
+    Raises:
+        ConfigError: It cannot be imported.
+    """
     module_name, colon, path = place.partition(":")
     if not (module_name and colon and path):
         raise ConfigError(f"{place!r} must be MODULE:OBJECT, such as shop.main:app")
@@ -73,6 +103,4 @@ def _found(place: str) -> Any:
         found = getattr(found, name, None)
         if found is None:
             raise ConfigError(f"{module_name!r} has no {path!r}")
-    if not callable(found) and not isinstance(found, Trunkline):
-        raise ConfigError(f"{place!r} is no ASGI application, and no Trunkline either")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -44,6 +44,24 @@ class JointLog(Log):
         Raises:
             ConfigError: The URL or an option makes no sense to this engine.
         """
+
+    @classmethod
+    @abstractmethod
+    async def missing_steps(cls, url: str, options: Mapping[str, Any]) -> Sequence[str]:
+        """Name the migrations of the log that have not run yet, and change nothing.
+
+        Args:
+            url: As for :meth:`trunkline.log.port.Log.from_url`.
+            options: As for :meth:`trunkline.log.port.Log.from_url`.
+
+        Raises:
+            LogError: The database can't be asked.
+        """
+
+    @classmethod
+    @abstractmethod
+    def script(cls, url: str, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the statements that make the log's tables, for those who run them by hand."""
 
     @property
     @abstractmethod

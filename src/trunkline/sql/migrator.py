@@ -44,6 +44,15 @@ def migrations(dialect: str) -> list[Migration]:
     return sorted(found)
 
 
+def script(steps: list[Migration]) -> Iterator[str]:
+    """Yield all statements of SQLite steps and their notes, for those who run them by hand."""
+    yield f"{_MAKE_NOTES};"
+    for step in steps:
+        yield from statements(step.script)
+        note = _NOTE.replace("?, ?", f"{step.version}, '{step.name}'")
+        yield f"{note};"
+
+
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the number of the newest step that ran, 0 for a database without our tables."""
     if connection.execute(_FIND_NOTES).fetchone() is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -19,19 +19,22 @@ class DatabasePlace(NamedTuple):
         dialect: Which SQL it speaks.
         schema: Qualifies the names of our tables, dot included; empty for none.
         open: Opens it; None when somebody else does.
+        file: The file, where it is one.
     """
 
     dialect: Dialect
     schema: str
     open: Callable[[], Awaitable[Database]] | None
+    file: Path | None = None
 
 
-def place_of(given: Any) -> DatabasePlace:
+def place_of(given: Any, options: Mapping[str, Any] | None = None) -> DatabasePlace:
     """Find a database.
 
     Args:
         given: A URL such as ``sqlite:///app.db`` or ``postgresql://host/name``, or a SQLAlchemy
             engine, synchronous or not.
+        options: Options of the dialect and its driver, on top of those in the URL.
 
     Returns:
         Where it is.
@@ -45,7 +48,7 @@ def place_of(given: Any) -> DatabasePlace:
     if scheme == "sqlite":
         return _sqlite(url)
     if scheme in {"postgresql", "postgres"}:
-        return _postgres(url)
+        return _postgres(url, options or {})
     raise ConfigError(
         f"{scheme or url!r} is no database for a store or an outbox: name one by "
         "sqlite:///file.db or postgresql://…"
@@ -60,17 +63,17 @@ def _sqlite(url: str) -> DatabasePlace:
     async def open_file() -> Database:
         return await SQLiteDatabase.open(Path(path))
 
-    return DatabasePlace(Dialect.SQLITE, "", open_file)
+    return DatabasePlace(Dialect.SQLITE, "", open_file, Path(path))
 
 
-def _postgres(url: str) -> DatabasePlace:
+def _postgres(url: str, options: Mapping[str, Any]) -> DatabasePlace:
     try:
         from trunkline.sql.postgres.address import parse_address
         from trunkline.sql.postgres.transactions import PostgresDatabase
     except ModuleNotFoundError as error:
         raise MissingExtraError("a store in PostgreSQL", "postgres") from error
     scheme, _, rest = url.partition("://")
-    address = parse_address(f"{scheme.partition('+')[0]}://{rest}", {})
+    address = parse_address(f"{scheme.partition('+')[0]}://{rest}", options)
     return DatabasePlace(
         Dialect.POSTGRES,
         f"{address.quoted_schema}.",

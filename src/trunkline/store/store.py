@@ -82,7 +82,7 @@ class Store:
 
     async def _open_places(self, log: Log) -> None:
         async with self._turn:
-            for place in self._places[len(self._databases) :]:
+            for place in self.places[len(self._databases) :]:
                 await self._open(place, log)
 
     async def _open(self, place: DatabasePlace, log: Log) -> None:
@@ -108,7 +108,8 @@ class Store:
         self.relays.append(Relay(name, outbox, transfer, lease=lease, clock=self._clock))
 
     @property
-    def _places(self) -> list[DatabasePlace]:
+    def places(self) -> list[DatabasePlace]:
+        """Return where outboxes are, the line's own first."""
         own = self._find_own()
         return self._attached if own is None else [own, *self._attached]
 
@@ -187,7 +188,7 @@ class Store:
             UsageError: It is no transaction that we know, or its database has no outbox.
         """
         guest = guest_of(given)
-        if self._log is not None and len(self._databases) < len(self._places):
+        if self._log is not None and len(self._databases) < len(self.places):
             await self._open_places(self._log)
         insert, sealed = self._insert(guest.dialect), [seal(draft) for draft in drafts]
         with _explained():
@@ -223,10 +224,10 @@ class Store:
         guest.on_commit(self._poke_from_anywhere)
 
     def _insert(self, dialect: Dialect) -> str:
-        for place in self._places:
+        for place in self.places:
             if place.dialect is dialect:
                 return statements_for(dialect, place.schema).insert
-        if not self._places:
+        if not self.places:
             raise ConfigError(NEEDS_SQL)
         raise UsageError(
             f"no outbox is in a {dialect} database: tell the line where this transaction's is, "

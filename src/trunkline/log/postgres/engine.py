@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Self
 
@@ -45,7 +45,7 @@ from trunkline.sql.opening import DatabasePlace
 from trunkline.sql.postgres.address import Address, parse_address
 from trunkline.sql.postgres.database import Connection, Database, check_server
 from trunkline.sql.postgres.faults import FAILURES, fault_of
-from trunkline.sql.postgres.migrator import migrate
+from trunkline.sql.postgres.migrator import migrate, script, version_of
 from trunkline.sql.postgres.pool import Pool
 from trunkline.sql.postgres.transactions import PostgresDatabase, transaction_address
 
@@ -156,6 +156,26 @@ class PostgresLog(JointLog):
         """Say that it is PostgreSQL, and the schema."""
         address = parse_address(url, options)
         return DatabasePlace(Dialect.POSTGRES, f"{address.quoted_schema}.", None)
+
+    @classmethod
+    async def missing_steps(cls, url: str, options: Mapping[str, Any]) -> Sequence[str]:
+        """Name the migrations that have not run yet."""
+        address = parse_address(url, options)
+        database = Database(address)
+        connection = await database.connect()
+        try:
+            version = await version_of(connection, address)
+        except FAILURES as error:
+            raise fault_of(error, address) from error
+        finally:
+            await database.give_back(connection)
+        steps = migrations("postgres")
+        return [f"{one.version} {one.name}" for one in steps if one.version > version]
+
+    @classmethod
+    def script(cls, url: str, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the statements that make the line's schema, tables and functions."""
+        return script(migrations("postgres"), parse_address(url, options))
 
     @property
     def database(self) -> PostgresDatabase:

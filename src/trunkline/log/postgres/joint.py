@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-import asyncpg
-
 from trunkline.errors import LogError, LogUnavailableError
 from trunkline.log.port import Group, Outcome
 from trunkline.log.postgres import statements as sql
@@ -18,13 +16,16 @@ from trunkline.log.retention import Retention
 from trunkline.runtime.clock import Clock
 from trunkline.sql.postgres.address import Address
 from trunkline.sql.postgres.database import Connection
-from trunkline.sql.postgres.faults import fault_of
+from trunkline.sql.postgres.faults import FAILURES, fault_of
 from trunkline.sql.postgres.pool import Pool
-from trunkline.sql.postgres.transactions import PostgresDatabase, PostgresTransaction, commit
+from trunkline.sql.postgres.transactions import (
+    BROKEN,
+    PostgresDatabase,
+    PostgresTransaction,
+    commit,
+)
 
 Told = Callable[[Answer, int], object]
-
-_BROKEN = (OSError, EOFError, asyncpg.InterfaceError)
 
 
 class Tailing(NamedTuple):
@@ -89,7 +90,7 @@ class JointPostgresTransaction(PostgresTransaction):
                 *call.arguments,
                 timeout=address.reply_timeout,
             )
-        except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILURES as error:
             raise fault_of(error, address) from error
         answer = Answer(*row[:4])
         self.answers.append((answer, turn.stored(answer)))
@@ -124,7 +125,7 @@ class JointTransactions:
             yield tx
             try:
                 await commit(connection, self._tailing.address)
-            except _BROKEN as error:
+            except BROKEN as error:
                 await self._settle(tx, writer, error)
             self._writers.append(writer)
         for answer, count in tx.answers:

@@ -7,7 +7,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ from trunkline.sql.connections import check_library, check_place, connect, set_b
 from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.database import Dialect
 from trunkline.sql.faults import fault_of, is_busy
-from trunkline.sql.migrator import migrate, migrations
+from trunkline.sql.migrator import migrate, migrations, script, version_of
 from trunkline.sql.opening import DatabasePlace
 from trunkline.sql.readers import Readers, snapshot
 from trunkline.sql.sqlite import SQLiteDatabase
@@ -174,6 +174,17 @@ class SQLiteLog(JointLog):
         """Say that it is SQLite, without a schema."""
         parse_location(url, options)
         return DatabasePlace(Dialect.SQLITE, "", None)
+
+    @classmethod
+    async def missing_steps(cls, url: str, options: Mapping[str, Any]) -> Sequence[str]:
+        """Name the migrations that have not run yet; a missing file is left missing."""
+        return await asyncio.to_thread(_missing_steps, parse_location(url, options))
+
+    @classmethod
+    def script(cls, url: str, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the statements that make the line's tables."""
+        parse_location(url, options)
+        return script(migrations("sqlite"))
 
     @property
     def database(self) -> SQLiteDatabase:
@@ -310,6 +321,17 @@ def _enter_for(turnstile: Turnstile, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not turnstile.try_enter() and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def _missing_steps(location: Location) -> list[str]:
+    version = 0
+    if location.path.exists():
+        connection = connect(location.path, busy_timeout=location.busy_timeout, is_reader=True)
+        try:
+            version = version_of(connection)
+        finally:
+            connection.close()
+    return [f"{one.version} {one.name}" for one in migrations("sqlite") if one.version > version]
 
 
 def _close(parts: _Parts) -> None:

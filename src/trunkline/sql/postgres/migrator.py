@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trunkline.errors import SchemaTooNewError
 from trunkline.sql.migrator import Migration
 from trunkline.sql.postgres.address import Address
@@ -22,6 +24,16 @@ async def version_of(connection: Connection, address: Address) -> int:
         return 0
     newest = address.sql("SELECT coalesce(max(version), 0) FROM {schema}.schema_version")
     return int(await connection.fetchval(newest))
+
+
+def script(steps: list[Migration], address: Address) -> Iterator[str]:
+    """Yield all statements of the steps and their notes, for those who run them by hand."""
+    yield address.sql("CREATE SCHEMA IF NOT EXISTS {schema};")
+    yield address.sql(_MAKE_NOTES) + ";"
+    for step in steps:
+        yield address.sql(step.script)
+        values = f"VALUES ({step.version}, '{step.name}')"
+        yield address.sql("INSERT INTO {schema}.schema_version (version, name) ") + f"{values};"
 
 
 async def migrate(connection: Connection, steps: list[Migration], address: Address) -> int:

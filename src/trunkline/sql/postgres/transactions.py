@@ -15,7 +15,7 @@ from trunkline.errors import LogUnavailableError
 from trunkline.sql.database import Dialect, Row
 from trunkline.sql.postgres.address import Address
 from trunkline.sql.postgres.database import Connection, Database, check_server
-from trunkline.sql.postgres.faults import fault_of, is_cut
+from trunkline.sql.postgres.faults import FAILURES, fault_of, is_cut
 from trunkline.sql.postgres.pool import Pool
 
 #: Seconds that a transaction of the application may idle before the server ends it: it holds
@@ -24,7 +24,8 @@ IDLE_TIMEOUT: Final = 60.0
 ROLL_BACK_WITHIN: Final = 2.0
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_BROKEN = (OSError, EOFError, asyncpg.InterfaceError)
+#: A connection that broke, so that what was asked may have happened or not.
+BROKEN: Final = tuple(one for one in FAILURES if one is not asyncpg.PostgresError)
 
 
 class PostgresTransaction:
@@ -133,7 +134,7 @@ class PostgresDatabase:
             yield PostgresTransaction(connection)
             try:
                 await commit(connection, self.address)
-            except _BROKEN as error:
+            except BROKEN as error:
                 raise LogUnavailableError(
                     f"{self.place} went away during a commit: whether it was stored is not known"
                 ) from error
