@@ -10,7 +10,7 @@ import msgspec
 from trunkline.errors import InvalidMessageError
 from trunkline.model import codec
 from trunkline.model.audience import audience_of
-from trunkline.model.channel import GLOBAL_PREFIX, channel_key, check_name, check_site
+from trunkline.model.channel import GLOBAL_PREFIX, writable_key
 from trunkline.model.identity import Id
 from trunkline.model.message import MAX_KEY_BYTES, Draft
 
@@ -78,18 +78,16 @@ def draft_of(
         GrammarError: The channel or the site is outside the grammar.
         InvalidMessageError: The audience, the data, the key or a limit can't be accepted.
     """
-    check_name(channel, internal=internal)
+    key = writable_key(channel, options.get("site_id", site_id), internal=internal)
     if not options:
         # Most publishes; the rest of this function costs more than all else before the append.
-        key = channel_key(channel, check_site(site_id))
         return Draft(channel=key, data=codec.encode(data)).check_size()
     audience = _audience(channel, options)
     headers = options.get("headers")
     if headers is not None and not isinstance(headers, Mapping):
         raise InvalidMessageError(f"headers is a mapping, not {type(headers).__name__}")
-    site = check_site(options.get("site_id", site_id))
     return Draft(
-        channel=channel_key(channel, site),
+        channel=key,
         data=codec.encode(data),
         audience=audience,
         headers=codec.encode(headers) if headers else None,

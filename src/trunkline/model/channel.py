@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from trunkline.errors import GrammarError
@@ -57,6 +58,32 @@ def channel_key(name: str, site_id: str | None = None) -> ChannelKey:
         The key that logs store by.
     """
     return ChannelKey(name, None if name.startswith(GLOBAL_PREFIX) else site_id)
+
+
+def writable_key(name: str, site_id: str | None, *, internal: bool = False) -> ChannelKey:
+    """Check a name and a site for publishing, and return the key.
+
+    Args:
+        name: The channel's name.
+        site_id: The tenant, or None.
+        internal: Whether the caller is Trunkline itself.
+
+    Returns:
+        The key that logs store by; equal calls share it.
+
+    Raises:
+        GrammarError: The name or the site is outside the grammar.
+    """
+    if not isinstance(name, str) or not isinstance(site_id, str | None):
+        check_name(name)
+        check_site(site_id)
+    return _writable_key(name, site_id, internal)
+
+
+# Applications publish to the same channels again and again: checking costs more than encoding.
+@lru_cache(maxsize=16_384)
+def _writable_key(name: str, site_id: str | None, internal: bool) -> ChannelKey:  # noqa: FBT001
+    return channel_key(check_name(name, internal=internal), check_site(site_id))
 
 
 def check_name(name: str, *, internal: bool = False) -> str:
