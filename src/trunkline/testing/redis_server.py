@@ -45,28 +45,33 @@ class RedisServer(Server):
     Args:
         settings: More of its command line; later ones win.
         port: Where it will listen; None for a free port.
+        password: What it asks for; None for nothing.
     """
 
-    def __init__(self, *settings: str, port: int | None = None) -> None:
+    def __init__(
+        self, *settings: str, port: int | None = None, password: str | None = None
+    ) -> None:
+        self._password = password
         self._folder = tempfile.TemporaryDirectory(prefix="trunkline-redis-")
         fixed = ("--bind", HOST, "--port", "{port}", "--save", "", "--daemonize", "no")
         place = ("--dir", self._folder.name)
-        command = [redis_binary(), *fixed, *place, *DURABLE, *settings]
+        login = ("--requirepass", password) if password else ()
+        command = [redis_binary(), *fixed, *place, *DURABLE, *login, *settings]
         super().__init__(command, port=port, stop_within=STOP_WITHIN)
 
     @property
     def log_url(self) -> str:
-        """Return the URL of a line on this server."""
+        """Return the URL of a line on this server, without its password."""
         return f"redis://{HOST}:{self.port}/0"
 
     async def start(self) -> None:
         """Start it and wait until it has loaded what it kept."""
         try:
             await super().start()
+            await self._until("PING", holds=lambda found: found is True)
         except BaseException:
-            self._folder.cleanup()
+            await self.remove()
             raise
-        await self._until("PING", holds=lambda found: found is True)
 
     async def execute(self, *words: str | bytes | int) -> Any:
         """Run one command over a connection of its own.
@@ -74,9 +79,9 @@ class RedisServer(Server):
         Args:
             words: The command.
         """
-        from redis.asyncio import Redis
+        from redis.asyncio import Redis  # an extra that the rest of testing does without
 
-        client: Any = Redis(host=HOST, port=self.port)
+        client: Any = Redis(host=HOST, port=self.port, password=self._password)
         try:
             return await client.execute_command(*words)
         finally:
@@ -131,3 +136,51 @@ class RedisServer(Server):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self!r} is not ready; it printed:\n{self.output()}")
             await asyncio.sleep(POLL)
+
+
+class RedisSentinel(Server):
+    """Run a Sentinel that decides alone, and quickly, who is master; an async context manager.
+
+    Args:
+        master: The first master; its replicas are found by asking it.
+        service: The name it is known by.
+    """
+
+    def __init__(self, master: RedisServer, *, service: str = "line") -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="trunkline-sentinel-")
+        self._service = service
+        settings = Path(self._folder.name) / "sentinel.conf"
+        settings.write_text(
+            f"bind {HOST}\n"
+            f"sentinel monitor {service} {HOST} {master.port} 1\n"
+            f"sentinel down-after-milliseconds {service} 300\n"
+            f"sentinel failover-timeout {service} 3000\n"
+        )
+        place = ("--dir", self._folder.name)
+        command = [redis_binary(), str(settings), "--sentinel", "--port", "{port}", *place]
+        super().__init__(command, stop_within=STOP_WITHIN)
+
+    @property
+    def log_url(self) -> str:
+        """Return the URL of a line that follows this Sentinel."""
+        return f"redis+sentinel://{HOST}:{self.port}/{self._service}/0"
+
+    async def replicas(self) -> int:
+        """Count the replicas that it could choose from."""
+        from redis.asyncio import Redis
+
+        client: Any = Redis(host=HOST, port=self.port)
+        try:
+            found = await client.execute_command("SENTINEL", "REPLICAS", self._service)
+        finally:
+            await client.aclose()
+        return len(found)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
+        self._folder.cleanup()

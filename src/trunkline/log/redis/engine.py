@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from trunkline.errors import LineClosedError, LogError
+from trunkline.log.finding import Finding
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
     PAGE_SIZE,
@@ -21,6 +22,7 @@ from trunkline.log.port import (
     Wake,
 )
 from trunkline.log.redis.appends import Appends
+from trunkline.log.redis.examination import examine
 from trunkline.log.redis.layout import Layout
 from trunkline.log.redis.link import Link
 from trunkline.log.redis.location import MESSAGE_BUS, SCHEMES, Location, parse_location
@@ -73,6 +75,11 @@ class RedisLog(Log):
     ) -> Self:
         """Make a log from ``redis://``, ``rediss://`` or ``redis+sentinel://``."""
         return cls(parse_location(url, options), retention=retention, clock=clock)
+
+    @classmethod
+    def examine(cls, url: str, options: Mapping[str, Any]) -> Sequence[Finding]:
+        """Look at the server and its settings, and change nothing."""
+        return examine(parse_location(url, options))
 
     async def open(self) -> None:
         """Connect, see that the server will do, and found the line if there is none."""
