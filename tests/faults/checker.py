@@ -115,7 +115,8 @@ class Verdict:
         breaches: Broken promises.
         lost_silently: Messages that somebody lost without being told, counted once each.
         lost_announced: Messages that are gone and were said to be.
-        doubtful: Publishes that raised and yet are stored, which nothing forbids a dead link.
+        resets: How often listeners were told of a reset.
+        doubtful: Publishes that raised and yet are stored: the answer was lost with the link.
         messages: Acknowledged publishes.
         heard: Messages told to listeners.
     """
@@ -123,6 +124,7 @@ class Verdict:
     breaches: list[Breach] = field(default_factory=list)
     lost_silently: set[str] = field(default_factory=set)
     lost_announced: set[str] = field(default_factory=set)
+    resets: int = 0
     doubtful: int = 0
     messages: int = 0
     heard: int = 0
@@ -142,6 +144,8 @@ def examine(evidence: Evidence) -> Verdict:
     verdict.breaches += _publishers_order(evidence.acks)
     for listening in evidence.listenings:
         verdict.heard += sum(isinstance(one, Heard) for one in listening.told)
+        gaps = [one for one in listening.told if isinstance(one, Gap)]
+        verdict.resets += sum(one.reason == "reset" for one in gaps)
         check = _by_channel if listening.by_channel else _by_line
         check(listening, evidence, verdict)
     stored = {one.nonce for one in evidence.log}
@@ -167,12 +171,14 @@ def _check_acks(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _once(log: Iterable[Stored]) -> Iterator[Breach]:
-    counts = Counter(one.nonce for one in log)
-    for nonce, count in counts.items():
-        if count > 1:
-            yield Breach("once", nonce, f"stored {count} times")
+    places: dict[str, list[Stored]] = defaultdict(list)
+    for one in log:
+        places[one.nonce].append(one)
+    for nonce, found in places.items():
+        if len(found) > 1:
+            yield Breach("once", nonce, f"stored {len(found)} times: {[one[1:] for one in found]}")
     groups: dict[str, set[str]] = defaultdict(set)
-    for nonce in counts:
+    for nonce in places:
         name, mark, part = nonce.partition("#")
         if mark:
             groups[name].add(part)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from trunkline.testing import faults
 from trunkline.testing.faults import FaultProxy
+from trunkline.testing.nats_server import NatsCluster, NatsServer
+from trunkline.testing.postgres_server import PostgresServer
 from trunkline.testing.redis_server import RedisServer
 from trunkline.testing.servers import HOST
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 LEFT = 8 * 1024
 #: Seconds that publishes wait for an engine that is away; less than usual, to see some refused.
 QUEUE_TIMEOUT = 3
+#: The shortest it takes.
+NATS_OPTIONS = "timeout=5"
 
 
 class Rig(ABC):
@@ -154,8 +160,110 @@ class RedisRig(NetworkRig):
         self.proxy.heal()
 
 
+class PostgresRig(NetworkRig):
+    """PostgreSQL as it comes, which syncs every commit."""
+
+    def __init__(self) -> None:
+        self.server = PostgresServer()
+        self.proxy = FaultProxy(self.server.port)
+        self.direct_url = f"{self.server.url}?patience={QUEUE_TIMEOUT}"
+        self.url = self.direct_url.replace(f":{self.server.port}/", f":{self.proxy.port}/")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        await self.proxy.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.proxy.__aexit__(None, None, None)
+        await asyncio.to_thread(self.server.remove)
+
+    async def kill9(self) -> None:
+        """Kill the server."""
+        await asyncio.to_thread(self.server.kill9)
+
+    async def start(self) -> None:
+        """Start the server, and wait until it has recovered."""
+        await asyncio.to_thread(self.server.start)
+
+    async def restart(self, how: signal.Signals) -> None:
+        """Stop the server in its own ways, and start it again."""
+        await asyncio.to_thread(self.server.restart, how)
+
+    @contextlib.asynccontextmanager
+    async def full_disk(self, arena: Arena) -> AsyncIterator[None]:
+        """Let no file of any of its processes grow, the log of its transactions least of all."""
+        for pid in (self.server.pid, *_children(self.server.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                faults.limit_files(pid, 1)
+        yield
+        await self.kill9()
+        await self.start()
+
+
+class NatsRig(NetworkRig):
+    """One NATS server with its streams in files."""
+
+    def __init__(self) -> None:
+        self.server = NatsServer()
+        self.proxy = FaultProxy(self.server.port)
+        self.url = f"nats://{HOST}:{self.proxy.port}?{NATS_OPTIONS}"
+        self.direct_url = f"{self.server.url}?{NATS_OPTIONS}"
+
+    async def __aenter__(self) -> Self:
+        await self.server.start()
+        await self.proxy.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.proxy.__aexit__(None, None, None)
+        await self.server.stop()
+
+    async def kill9(self) -> None:
+        """Kill the server."""
+        await self.server.kill9()
+
+    async def start(self) -> None:
+        """Start the server, and wait until it calls itself healthy."""
+        await self.server.start()
+
+    @contextlib.asynccontextmanager
+    async def full_disk(self, arena: Arena) -> AsyncIterator[None]:
+        """Let none of the server's files grow."""
+        faults.limit_files(self.server.pid, 1)
+        yield
+        await self.server.kill9()
+        await self.server.start()
+
+
 class NatsClusterRig(Rig):
-    """Placeholder."""
+    """Three NATS servers, each with a copy of everything."""
+
+    def __init__(self) -> None:
+        self.cluster = NatsCluster()
+        self.url = self.direct_url = f"{self.cluster.url}?{NATS_OPTIONS}"
+
+    async def __aenter__(self) -> Self:
+        await self.cluster.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cluster.__aexit__(None, None, None)
+
+    def full_disk(self, arena: Arena) -> contextlib.AbstractAsyncContextManager[None]:
+        """Not here: one server shows it."""
+        raise NotImplementedError
 
 
-RIGS: Mapping[str, type[Rig]] = {"sqlite": SQLiteRig, "redis": RedisRig}
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(one) for one in text.split()]
+
+
+RIGS: Mapping[str, type[Rig]] = {
+    "sqlite": SQLiteRig,
+    "postgres": PostgresRig,
+    "redis": RedisRig,
+    "nats": NatsRig,
+    "nats cluster": NatsClusterRig,
+}

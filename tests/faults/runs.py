@@ -34,9 +34,10 @@ class Cell:
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether every promise was kept; only some faults may lose what they announce."""
-        is_loss_allowed = self.fault in ANNOUNCED
-        return self.verdict.is_clean and (is_loss_allowed or not self.verdict.lost_announced)
+        """Tell whether every promise was kept; only some faults may announce a loss."""
+        verdict = self.verdict
+        may_announce = bool(ANNOUNCED.intersection(self.fault.split(", ")))
+        return verdict.is_clean and (may_announce or not (verdict.lost_announced or verdict.resets))
 
     def __str__(self) -> str:
         verdict = self.verdict
@@ -45,7 +46,8 @@ class Cell:
             f"{self.engine} | {self.fault} | seed {self.seed}: {verdict.messages} messages, "
             f"{verdict.heard} heard, {self.strikes} strikes, "
             f"{len(verdict.lost_silently)} lost silently, "
-            f"{len(verdict.lost_announced)} announced, {verdict.doubtful} doubtful, "
+            f"{len(verdict.lost_announced)} announced, "
+            f"{verdict.resets} resets told, {verdict.doubtful} doubtful, "
             f"{self.seconds:.1f} s"
         )
         shown = "".join(f"\n    {one.rule} {one.who}: {one.what}" for one in verdict.breaches[:20])

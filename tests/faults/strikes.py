@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 from tests.faults.arena import PATIENCE, Arena, until
-from tests.faults.rigs import NatsClusterRig, NetworkRig, RedisRig, Rig
+from tests.faults.rigs import NatsClusterRig, NetworkRig, PostgresRig, RedisRig, Rig
 from trunkline.testing import faults
 from trunkline.testing.faults import FaultProxy
 
@@ -90,6 +90,12 @@ async def kill_engine(arena: Arena, rig: Rig) -> None:
     await rig.start()
 
 
+async def restart_engine(arena: Arena, rig: Rig) -> None:
+    """Restart PostgreSQL in the middle of commits: at once, or ending its sessions first."""
+    assert isinstance(rig, PostgresRig)
+    await rig.restart(arena.chance.choice([signal.SIGQUIT, signal.SIGINT]))
+
+
 async def cut(arena: Arena, rig: Rig) -> None:
     """Reset all connections; half of the times answers are held first, so that they are lost."""
     proxy = _proxy(rig)
@@ -158,6 +164,17 @@ async def kill_one_of_three(arena: Arena, rig: Rig) -> None:
     await one.start()
 
 
+async def freeze_one_of_three(arena: Arena, rig: Rig) -> None:
+    """Stop one server of the cluster where it stands until the others have gone on, then thaw."""
+    assert isinstance(rig, NatsClusterRig)
+    one = arena.chance.choice(rig.cluster.servers)
+    faults.freeze(one.pid)
+    try:
+        await arena.progress(1000)
+    finally:
+        faults.thaw(one.pid)
+
+
 def _proxy(rig: Rig) -> FaultProxy:
     assert isinstance(rig, NetworkRig)
     return rig.proxy
@@ -187,10 +204,13 @@ NETWORK: Mapping[str, Strike] = {
 #: By engine, in the order of the table.
 STRIKES: Mapping[str, Mapping[str, Strike]] = {
     "sqlite": EVERYWHERE,
-    "postgres": {**EVERYWHERE, **NETWORK},
+    "postgres": {**EVERYWHERE, **NETWORK, "engine restarted": restart_engine},
     "redis": {**EVERYWHERE, **NETWORK, "flushed": flush, "failed over": fail_over},
     "nats": {**EVERYWHERE, **NETWORK},
-    "nats cluster": {"one of three killed": kill_one_of_three},
+    "nats cluster": {
+        "one of three killed": kill_one_of_three,
+        "one of three frozen": freeze_one_of_three,
+    },
 }
 #: Faults that take acknowledged messages away, which every listener must be told.
 ANNOUNCED = frozenset({"flushed", "failed over"})
