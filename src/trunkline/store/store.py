@@ -173,6 +173,7 @@ class Store:
             unit.close()
             await _leave(tx, self._insert(tx.dialect), unit.drafts)
         if unit.drafts:
+            self._wanted()
             self._poke()
 
     # -- guests -------------------------------------------------------------------------------
