@@ -23,13 +23,16 @@ from trunkline.errors import (
     MessageTooLargeError,
     TrunklineError,
 )
+from trunkline.log.nats.courier import Answer
 from trunkline.log.nats.envelope import OVERHEAD
 from trunkline.log.nats.line import Line
 from trunkline.log.nats.settling import Shipment
 from trunkline.log.nats.shipping import Shipper
 from trunkline.log.nats.subjects import tail
+from trunkline.log.nats.volley import Shot
 from trunkline.log.port import Group, Outcome
 from trunkline.model.channel import ChannelKey, Kind
+from trunkline.model.message import Draft
 from trunkline.runtime.clock import Clock
 
 #: Messages in one atomic batch at most; the server's limit.
@@ -47,7 +50,7 @@ MAX_LANES: Final = 100_000
 class Unit:
     """Be the groups of one call on their way, which are stored in their order."""
 
-    __slots__ = ("channels", "count", "done", "groups", "size")
+    __slots__ = ("channels", "count", "done", "draft", "groups", "size")
 
     def __init__(
         self, groups: Sequence[Group], done: asyncio.Future[Sequence[Outcome]], *, size: int
@@ -55,9 +58,14 @@ class Unit:
         self.groups = groups
         self.done = done
         self.size = size
+        #: The only draft, when it may take the short way.
+        self.draft: Draft | None = None
         if len(groups) == 1 and len(groups[0]) == 1:
-            self.channels: tuple[ChannelKey, ...] = (groups[0][0].channel,)
+            draft = groups[0][0]
+            self.channels: tuple[ChannelKey, ...] = (draft.channel,)
             self.count = 1
+            if draft.key is None and draft.expected_version is None:
+                self.draft = draft
         else:
             found = dict.fromkeys(draft.channel for group in groups for draft in group)
             self.channels = tuple(found)
@@ -122,6 +130,7 @@ class Appends:
         self._idle = asyncio.Event()
         self._is_due = False
         self._is_closed = False
+        self._flying = 0
         self._big: Shipment | None = None
         self._in_flight: dict[Shipment, _Load] = {}
 
@@ -231,7 +240,7 @@ class Appends:
         """Refuse what is not queued yet, and wait until all else is answered."""
         self._is_closed = True
         self._room.set()
-        while self._waiting or self._in_flight:
+        while self._waiting or self._in_flight or self._flying:
             self._idle.clear()
             await self._idle.wait()
         await self._shipper.drain()
@@ -243,12 +252,63 @@ class Appends:
         if self._line.is_batching:
             self._start_batch(ready)
             return
+        volley = self._shipper.volley()
         for lane in ready.values():
-            if not lane.is_busy and lane.units:
-                load = _Load()
-                self._fill_alone(load, lane)
-                if load.units:
-                    self._ship(load)
+            units = lane.units
+            if lane.is_busy or not units:
+                continue
+            draft = units[0].draft
+            if draft is not None and len(units) < WORTH_A_BATCH:
+                shot = volley.load(draft)
+                if shot is not None:
+                    self._fire(shot, lane)
+                    continue
+            load = _Load()
+            self._fill_alone(load, lane)
+            if load.units:
+                self._ship(load)
+
+    def _fire(self, shot: Shot, lane: Lane) -> None:
+        unit = lane.units.popleft()
+        lane.is_busy = True
+        self._waiting -= 1
+        self._waiting_bytes -= unit.size
+        shot.cargo = (unit, lane)
+        shot.hit = self._hit
+        shot.missed = self._missed
+        self._flying += 1
+        self._shipper.fire(shot)
+
+    def _hit(self, shot: Shot, seq: int) -> None:
+        unit, lane = shot.cargo
+        shot.stored(seq)
+        if not unit.done.done():
+            unit.done.set_result(shot.outcomes(seq))
+        self._flying -= 1
+        lane.is_busy = False
+        if lane.units:
+            self._ready[lane.key] = lane
+        self._go_on()
+
+    def _missed(self, shot: Shot, answer: Answer | None) -> None:
+        self._flying -= 1
+        unit, lane = shot.cargo
+        load = _Load()
+        load.add(unit)
+        load.lanes[lane.key] = lane
+        shipment = Shipment(unit.groups, unit.channels, self._landed)
+        self._in_flight[shipment] = load
+        self._shipper.mend(shipment, shot, answer)
+
+    def _go_on(self) -> None:
+        if not self._room.is_set():
+            self._room.set()
+        if self._is_closed:
+            self._idle.set()
+        if self._ready and not self._is_due:
+            # Whoever was woken queues again first, and joins.
+            self._is_due = True
+            self._loop.call_soon(self._start)
 
     def _start_batch(self, ready: dict[ChannelKey, Lane]) -> None:
         big = _Load()
@@ -316,7 +376,6 @@ class Appends:
             lane.is_busy = True
         self._waiting -= load.count
         self._waiting_bytes -= load.size
-        self._room.set()
         groups = load.units[0].groups
         if len(load.units) > 1:
             groups = [group for unit in load.units for group in unit.groups]
@@ -336,12 +395,7 @@ class Appends:
                 self._ready[key] = lane
             elif len(self._lanes) > MAX_LANES:
                 del self._lanes[key]
-        if self._is_closed:
-            self._idle.set()
-        if self._ready and not self._is_due:
-            # Whoever was woken queues again first, and joins.
-            self._is_due = True
-            self._loop.call_soon(self._start)
+        self._go_on()
 
 
 def _answer(shipment: Shipment, load: _Load) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from trunkline.errors import LogError, LogUnavailableError
 from trunkline.log.nats.address import Address
@@ -48,11 +49,39 @@ class Wire(Protocol):
         """Release it."""
 
 
+class _ShortParser(Parser):
+    """Hand over at once what is for us, and leave everything else to the driver's parser."""
+
+    def __init__(self, wire: OwnWire) -> None:
+        self._wire = wire
+        self._rest = b""
+        super().__init__(wire)
+
+    def reset(self) -> None:
+        self._rest = b""
+        super().reset()
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.buf or self.state != AWAITING_CONTROL_LINE:
+            await super().parse(data)
+            return
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        start, is_cut = self._wire.take(data)
+        if start:
+            data = data[start:]
+        if is_cut:
+            self._rest = data
+        elif data:
+            await super().parse(data)
+
+
 class OwnWire(Client):
     """Be a connection of our own: the driver's client, with a short way in and out."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._ps = _ShortParser(self)
         self._handlers: list[tuple[bytes, Handler]] = []
         self._out: list[bytes] = []
         self._loop = asyncio.get_running_loop()
@@ -88,13 +117,49 @@ class OwnWire(Client):
         self._handlers.append((subject.rstrip("*>").encode(), handler))
         await self.subscribe(subject, cb=_ignore)
 
+    def take(self, data: bytes) -> tuple[int, bool]:
+        """Hand over the messages for us that stand at the beginning of *data*.
+
+        Args:
+            data: What the server sent; see the NATS client protocol for MSG and HMSG.
+
+        Returns:
+            Where the rest begins, and whether it is the first part of a message for us.
+        """
+        start, size = 0, len(data)
+        while start < size:
+            has_header = data.startswith(b"HMSG ", start)
+            if not has_header and not data.startswith(b"MSG ", start):
+                return start, False
+            end = data.find(b"\r\n", start)
+            if end < 0:
+                return start, False
+            fields = data[start:end].split(b" ")
+            handler = self._handler_of(fields[1])
+            if handler is None:
+                return start, False
+            first = end + 2
+            last = first + int(fields[-1])
+            if last + 2 > size:
+                return start, True
+            body = first + int(fields[-2]) if has_header else first
+            handler(fields[1], data[first:body], data[body:last])
+            start = last + 2
+        return start, False
+
+    def _handler_of(self, subject: bytes) -> Handler | None:
+        for prefix, handler in self._handlers:
+            if subject.startswith(prefix):
+                return handler
+        return None
+
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        for prefix, handler in self._handlers:
-            if subject.startswith(prefix):
-                handler(subject, headers or b"", data)
-                return
+        handler = self._handler_of(subject)
+        if handler is not None:
+            handler(subject, headers or b"", data)
+            return
         await super()._process_msg(sid, subject, reply, data, headers)
 
 

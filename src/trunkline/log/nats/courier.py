@@ -65,6 +65,8 @@ class Courier:
         self._cut = len(self._inbox)
         self._awaited: dict[int, _Awaited] = {}
         self._number = 0
+        #: The time of the last look, which is exact enough for time-outs.
+        self._now = clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._back = asyncio.Event()
 
@@ -146,8 +148,7 @@ class Courier:
 
     def _await(self, hear: Hear, within: float, *, is_many: bool) -> str:
         self._number += 1
-        deadline = self._clock.monotonic() + within
-        self._awaited[self._number] = _Awaited(hear, deadline, is_many=is_many)
+        self._awaited[self._number] = _Awaited(hear, self._now + within, is_many=is_many)
         return f"{self._inbox}{self._number}"
 
     def _hear(self, subject: bytes, header: bytes, data: bytes) -> None:
@@ -167,8 +168,8 @@ class Courier:
             logger.exception("an answer could not be taken")
 
     def _tick(self) -> None:
-        now = self._clock.monotonic()
-        late = [number for number, one in self._awaited.items() if one.deadline <= now]
+        now = self._now = self._clock.monotonic()
+        late = [number for number, one in self._awaited.items() if one.deadline <= now - TICK]
         for number in late:
             self._tell(self._awaited.pop(number).hear, None)
         self._timer = self._loop.call_later(TICK, self._tick)

@@ -43,8 +43,13 @@ class UnknownChannelError(LookupError):
     """Say that a channel must be looked up first."""
 
 
-class _View:
-    """Show a turn what is known."""
+class View:
+    """Show a turn what is known.
+
+    Args:
+        era: The channels.
+        known: The idempotency keys.
+    """
 
     __slots__ = ("_era", "_known")
 
@@ -53,6 +58,7 @@ class _View:
         self._known = known
 
     def entry(self, key: ChannelKey, kind: Kind) -> ChannelEntry:
+        """Return a channel's entry."""
         del kind
         entry = self._era.entry(key)
         if entry is None:
@@ -60,6 +66,7 @@ class _View:
         return entry
 
     def known(self, entry: ChannelEntry, key: str) -> KnownKey | None:
+        """Return what was looked up of a key."""
         return self._known.get((entry.key, key))
 
 
@@ -128,7 +135,7 @@ class Plan:
         self._lookups = lookups
         at = max(now, era.at)
         turn = self._turn = Turn(
-            _View(era, lookups.known), retention, epoch=era.epoch, head=UNKNOWN, at=at
+            View(era, lookups.known), retention, epoch=era.epoch, head=UNKNOWN, at=at
         )
         self._outcomes = [turn.admit(group) for group in groups]
         self.rows = turn.rows

@@ -32,7 +32,8 @@ from trunkline.log.nats.jetstream import (
 )
 from trunkline.log.nats.keys import Keys
 from trunkline.log.nats.line import SOON
-from trunkline.log.nats.plan import Lookups, Plan
+from trunkline.log.nats.plan import Lookups, Part, Plan
+from trunkline.log.nats.volley import Shot
 from trunkline.log.port import Group, Outcome
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Draft
@@ -46,6 +47,8 @@ CONTESTED: Final = 5.0
 #: used, a batch that was abandoned, incomplete or one too many, a server that is short of room.
 TRY_ANEW: Final = frozenset({DUPLICATE_IN_PROCESS, 10176, 10198, 10210, 10211, 10167, 10008, 10009})
 
+#: How an append is sent.
+Sent = Plan | Shot
 Land = Callable[["Shipment"], None]
 
 
@@ -117,7 +120,7 @@ class Judge:
         #: Tells whether others' messages are heard of.
         self.hears: Callable[[], bool] = lambda: False
 
-    async def judge(self, shipment: Shipment, plan: Plan, answer: Answer | None) -> Verdict:
+    async def judge(self, shipment: Shipment, plan: Sent, answer: Answer | None) -> Verdict:
         """Decide what an answer means, and learn whatever the next step takes.
 
         Args:
@@ -139,7 +142,7 @@ class Judge:
             return await self._accepted(shipment, plan, ack)
         return await self._refused(shipment, plan, ack.error)
 
-    async def _refused(self, shipment: Shipment, plan: Plan, error: Refusal) -> Verdict:
+    async def _refused(self, shipment: Shipment, plan: Sent, error: Refusal) -> Verdict:
         number = error.err_code
         if plan.is_doubtful and number in {WRONG_LAST, PENDING_LAST, DUPLICATE_IN_BATCH}:
             return await self._settle(shipment, plan)
@@ -154,7 +157,7 @@ class Judge:
             raise ApiError(number, error.description)
         return DECIDE_ANEW
 
-    async def _accepted(self, shipment: Shipment, plan: Plan, ack: Ack) -> Verdict:
+    async def _accepted(self, shipment: Shipment, plan: Sent, ack: Ack) -> Verdict:
         if not ack.duplicate:
             return Verdict(ack.seq - len(plan.rows) + 1)
         found = await self.keys.stored(plan.era, ack.seq)
@@ -164,7 +167,7 @@ class Judge:
         await self.keys.take(draft, found, shipment.lookups, seq=ack.seq)
         return DECIDE_ANEW
 
-    async def _settle(self, shipment: Shipment, plan: Plan) -> Verdict:
+    async def _settle(self, shipment: Shipment, plan: Sent) -> Verdict:
         """Find out what became of a doubtful append."""
         part = plan.first
         found = await self._jet.following(plan.era.stream, part.expected + 1, part.entry.subject)
@@ -181,13 +184,13 @@ class Judge:
         await self._conflict(shipment, plan, WRONG_LAST)
         return DECIDE_ANEW
 
-    async def _conflict(self, shipment: Shipment, plan: Plan, number: int) -> None:
+    async def _conflict(self, shipment: Shipment, plan: Sent, number: int) -> None:
         """Learn what others stored in front of a plan."""
         self.contested()
         shipment.tries += 1
         era = plan.era
         now = self._clock.monotonic()
-        parts = list(plan.parts.values())
+        parts: list[Part | Shot] = [*plan.parts.values()]
         if number == PENDING_LAST:
             await asyncio.sleep(jitter(0.0005, spread=1.0))
         if len(parts) == 1 and self.hears():
@@ -219,7 +222,7 @@ class Judge:
         await asyncio.gather(*map(load, keys))
 
 
-def _drafts(shipment: Shipment, plan: Plan) -> list[Draft]:
+def _drafts(shipment: Shipment, plan: Sent) -> list[Draft]:
     wanted = set(plan.keys)
     return [
         draft

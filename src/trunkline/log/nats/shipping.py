@@ -23,7 +23,8 @@ from trunkline.log.nats.jetstream import (
 from trunkline.log.nats.keys import Keys
 from trunkline.log.nats.line import LATER, SOON, Line
 from trunkline.log.nats.plan import Plan, UnknownChannelError
-from trunkline.log.nats.settling import Judge, Shipment
+from trunkline.log.nats.settling import Judge, Sent, Shipment
+from trunkline.log.nats.volley import Shot, Volley
 from trunkline.log.retention import Retention
 from trunkline.model.channel import ChannelKey
 from trunkline.runtime.clock import Clock, jitter
@@ -39,7 +40,7 @@ class _Course:
 
     __slots__ = ("answer", "plan")
 
-    def __init__(self, plan: Plan | None, answer: Answer | None) -> None:
+    def __init__(self, plan: Sent | None, answer: Answer | None) -> None:
         self.plan = plan
         self.answer = answer
 
@@ -91,6 +92,21 @@ class Shipper:
         else:
             self._send(plan, partial(self._hear, shipment, plan))
 
+    def volley(self) -> Volley:
+        """Begin to decide single drafts."""
+        return Volley(self._line.era, self._retention, self._clock.now())
+
+    def fire(self, shot: Shot) -> None:
+        """Send a single draft that is decided."""
+        shot.name = self._new_name()
+        ((subject, header, payload),) = shot.commands(b"")
+        self._courier.ask(subject, header, payload, shot.hear, within=ATTEMPT)
+
+    def mend(self, shipment: Shipment, shot: Shot, answer: Answer | None) -> None:
+        """Settle a shot that did not simply succeed."""
+        shipment.deadline = self._clock.monotonic() + self._timeout
+        self._mend(shipment, shot, answer)
+
     async def drain(self) -> None:
         """Wait for everything that is being mended."""
         while self._tasks:
@@ -114,13 +130,13 @@ class Shipper:
         self._count += 1
         return f"{self._nonce}{self._count:x}".encode()
 
-    def _send(self, plan: Plan, hear: Callable[[Answer | None], None]) -> None:
+    def _send(self, plan: Sent, hear: Callable[[Answer | None], None]) -> None:
         *parts, last = plan.commands(self._new_name() if len(plan.rows) > 1 else b"")
         for one in parts:
             self._courier.post(*one)
         self._courier.ask(*last, hear, within=ATTEMPT)
 
-    def _hear(self, shipment: Shipment, plan: Plan, answer: Answer | None) -> None:
+    def _hear(self, shipment: Shipment, plan: Sent, answer: Answer | None) -> None:
         if answer is not None:
             ack = ack_of(answer)
             if ack is not None and ack.error is None and not ack.duplicate:
@@ -128,13 +144,13 @@ class Shipper:
                 return
         self._mend(shipment, plan, answer)
 
-    def _land(self, shipment: Shipment, plan: Plan, base: int) -> None:
+    def _land(self, shipment: Shipment, plan: Sent, base: int) -> None:
         if base:
             plan.stored(base)
         shipment.outcomes = plan.outcomes(base)
         shipment.landed(shipment)
 
-    def _mend(self, shipment: Shipment, plan: Plan | None, answer: Answer | None) -> None:
+    def _mend(self, shipment: Shipment, plan: Sent | None, answer: Answer | None) -> None:
         course = _Course(plan, answer)
         task = asyncio.get_running_loop().create_task(self._carry(shipment, course))
         self._tasks.add(task)
@@ -155,7 +171,7 @@ class Shipper:
             return
         shipment.landed(shipment)
 
-    async def _persist(self, shipment: Shipment, course: _Course) -> tuple[Plan, int]:
+    async def _persist(self, shipment: Shipment, course: _Course) -> tuple[Sent, int]:
         """Go on until the append is stored, or there is nothing to store."""
         pause = SOON
         while True:
@@ -173,7 +189,7 @@ class Shipper:
                 return found
             self._check_deadline(shipment, course)
 
-    async def _step(self, shipment: Shipment, course: _Course) -> tuple[Plan, int] | None:
+    async def _step(self, shipment: Shipment, course: _Course) -> tuple[Sent, int] | None:
         """Decide and send if need be, and judge what comes back."""
         plan = course.plan
         if plan is None:
@@ -205,7 +221,7 @@ class Shipper:
             course.plan = None
         return False
 
-    async def _try(self, plan: Plan) -> Answer | None:
+    async def _try(self, plan: Sent) -> Answer | None:
         done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._send(plan, lambda answer: None if done.done() else done.set_result(answer))
         return await done
