@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
+import signal
 
 import pytest
 
@@ -118,6 +120,24 @@ async def test_answer_that_was_lost_is_learnt(server):
         assert [one.message_id for one in receipts] == [1, 2]
         assert cuts == []
         assert values(await whole_line(log)) == [1, 2]
+
+
+async def test_frozen_server_stores_what_was_sent_twice_once(server):
+    """A server that stands still gets the same turn on several connections, and stores it once."""
+    async with opened(server.log_url, socket_timeout=0.2, queue_timeout=30) as log:
+        await append(log, [plain("/a", 0)])
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            tasks = [asyncio.create_task(append(log, [plain("/a", n)])) for n in range(1, 6)]
+            await eventually(lambda: log._parts.appends._trouble is not None)
+            await asyncio.sleep(0.7)  # some more copies of it
+            assert not any(task.done() for task in tasks)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        receipts = [one for (one,) in await asyncio.gather(*tasks)]
+        assert [one.message_id for one in receipts] == [2, 3, 4, 5, 6]
+        await append(log, [plain("/a", 6)])
+        assert values(await whole_line(log)) == list(range(7))
 
 
 async def test_copy_that_comes_too_late_is_refused(server):

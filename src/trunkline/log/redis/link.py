@@ -22,6 +22,14 @@ from trunkline.log.redis.scripts import Script
 from trunkline.model.position import EPOCH_BYTES
 
 OLDEST: Final = (6, 2)
+#: What the driver is told unless the URL says otherwise: a server that is frozen, or a network
+#: that swallows packets, must not hold a publisher for ever.
+DRIVER: Final = {
+    "protocol": 2,
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 5.0,
+    "socket_keepalive": True,
+}
 #: Reads that may be under way at once.
 READS: Final = 16
 #: Seconds before a read that failed is tried once more.
@@ -83,7 +91,7 @@ class Link:
     def _make(self) -> Any:
         location = self._location
         # Whoever calls decides whether and when to try again, for it knows what is at stake.
-        driver = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **location.driver}
+        driver = {"retry": Retry(NoBackoff(), 0), **DRIVER, **location.driver}
         if not location.sentinels:
             return Redis(**driver)
         make: Any = Sentinel  # the driver says nothing of its types
