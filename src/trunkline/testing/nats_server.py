@@ -37,7 +37,7 @@ max_payload: {max_payload}
 {jetstream}
 {more}
 """
-_JETSTREAM = 'jetstream {{ store_dir: "{folder}", max_file_store: 8GB {sync} }}'
+_JETSTREAM = 'jetstream {{ store_dir: "{folder}", max_file_store: 8GB{sync} }}'
 _CLUSTER = 'cluster {{ name: trunkline, listen: "{host}:{port}", routes: [{routes}] }}'
 
 
@@ -77,7 +77,7 @@ class NatsServer:
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-nats-"))
         self._http = free_port()
         port = free_port()
-        sync = "sync_interval: always" if sync_always else ""
+        sync = ", sync_interval: always" if sync_always else ""
         text = _CONFIG.format(
             name=name,
             host=HOST,

@@ -25,6 +25,7 @@ from trunkline.errors import (
 )
 from trunkline.log.nats.courier import Answer
 from trunkline.log.nats.envelope import OVERHEAD
+from trunkline.log.nats.era import Entry
 from trunkline.log.nats.line import Line
 from trunkline.log.nats.settling import Shipment
 from trunkline.log.nats.shipping import Shipper
@@ -43,6 +44,8 @@ WORTH_A_BATCH: Final = 20
 #: What may wait for a turn; further callers wait until there is room.
 QUEUED_DRAFTS: Final = 20_000
 QUEUED_BYTES: Final = 64 * 1024 * 1024
+#: Seconds that a lane waits at most for another process to go first.
+MAX_YIELD: Final = 0.05
 #: Lanes kept for later.
 MAX_LANES: Final = 100_000
 
@@ -91,6 +94,7 @@ class _Load:
         self.lanes: dict[ChannelKey, Lane] = {}
         self.count = 0
         self.size = 0
+        self.began = 0.0
 
     def has_room(self, unit: Unit) -> bool:
         count, size = self.count + unit.count, self.size + unit.size
@@ -131,6 +135,7 @@ class Appends:
         self._is_due = False
         self._is_closed = False
         self._flying = 0
+        self._yielding = 0
         self._big: Shipment | None = None
         self._in_flight: dict[Shipment, _Load] = {}
 
@@ -240,7 +245,7 @@ class Appends:
         """Refuse what is not queued yet, and wait until all else is answered."""
         self._is_closed = True
         self._room.set()
-        while self._waiting or self._in_flight or self._flying:
+        while self._waiting or self._in_flight or self._flying or self._yielding:
             self._idle.clear()
             await self._idle.wait()
         await self._shipper.drain()
@@ -381,6 +386,7 @@ class Appends:
             groups = [group for unit in load.units for group in unit.groups]
         shipment = Shipment(groups, tuple(load.lanes), self._landed)
         self._in_flight[shipment] = load
+        load.began = self._clock.monotonic()
         self._shipper.ship(shipment)
         return shipment
 
@@ -389,6 +395,37 @@ class Appends:
         if shipment is self._big:
             self._big = None
         _answer(shipment, load)
+        if len(load.lanes) == 1 and load.count >= WORTH_A_BATCH and self._yield(load):
+            return
+        self._free(load)
+
+    def _yield(self, load: _Load) -> bool:
+        """Let another process go first, after a batch to a channel that it writes to as well.
+
+        Both would begin their next batches at once, and one of them for nothing.
+        """
+        (lane,) = load.lanes.values()
+        entry = self._line.era.entry(lane.key)
+        now = self._clock.monotonic()
+        if entry is None or entry.contested <= now or not self._shipper.judge.hears():
+            return False
+        wait = min(MAX_YIELD, 1.5 * (now - load.began))
+        timer = self._loop.call_later(wait, lambda: self._end_yield(load, entry))
+
+        def end() -> None:
+            timer.cancel()
+            self._end_yield(load, entry)
+
+        entry.moved = end
+        self._yielding += 1
+        return True
+
+    def _end_yield(self, load: _Load, entry: Entry) -> None:
+        entry.moved = None
+        self._yielding -= 1
+        self._free(load)
+
+    def _free(self, load: _Load) -> None:
         for key, lane in load.lanes.items():
             lane.is_busy = False
             if lane.units:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from collections import OrderedDict
+from collections.abc import Callable
 
 from trunkline.log.admission import ChannelEntry
 from trunkline.log.nats.envelope import Sheet
@@ -40,8 +40,8 @@ class Entry(ChannelEntry):
         self.keyed_at = 0.0
         #: Until when other writers are expected here, in the clock's monotonic seconds.
         self.contested = 0.0
-        #: Set when another writer's message is heard of, while somebody waits for that.
-        self.moved: asyncio.Event | None = None
+        #: Called once, when another writer's message is heard of.
+        self.moved: Callable[[], None] | None = None
         self._base = 0
         self._seqs = array("Q")
 
@@ -56,7 +56,8 @@ class Entry(ChannelEntry):
         self.is_new = False
         self.raise_floor(sheet.floor, sheet.floor_global)
         if self.moved is not None:
-            self.moved.set()
+            moved, self.moved = self.moved, None
+            moved()
 
     def raise_floor(self, floor: int, floor_global: int) -> None:
         """Take a floor, if it is higher."""

@@ -234,7 +234,8 @@ def _drafts(shipment: Shipment, plan: Sent) -> list[Draft]:
 
 async def _moved(entry: Entry) -> None:
     """Wait a moment for news of a channel."""
-    moved = entry.moved = asyncio.Event()
+    moved = asyncio.Event()
+    entry.moved = moved.set
     try:
         async with asyncio.timeout(NEWS):
             await moved.wait()
