@@ -11,13 +11,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-import asyncpg
-
 from trunkline.errors import LogError
 from trunkline.log.postgres import statements as sql
 from trunkline.runtime.clock import jitter
 from trunkline.runtime.loops import Backoff
 from trunkline.sql.postgres.database import Connection, Database
+from trunkline.sql.postgres.faults import FAILURES
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +61,7 @@ class Herald:
             await self._is_wanted.wait()
             try:
                 await self._attend()
-            except (
-                LogError,
-                OSError,
-                EOFError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-            ) as error:
+            except (LogError, *FAILURES) as error:
                 delay = self._backoff.next_delay()
                 logger.warning("not listening for news for %.2f s: %s", delay, error)
                 await asyncio.sleep(delay)

@@ -14,8 +14,6 @@ import secrets
 import uuid
 from typing import Any, NoReturn
 
-import asyncpg
-
 from trunkline.errors import LogError, LogUnavailableError
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.turns import Answer, Call
@@ -23,13 +21,12 @@ from trunkline.model.position import EPOCH_BYTES
 from trunkline.runtime.clock import Clock
 from trunkline.runtime.loops import Backoff
 from trunkline.sql.postgres.database import Connection, Database, check_server
-from trunkline.sql.postgres.faults import fault_of, is_cut, is_lost_race, sqlstate
+from trunkline.sql.postgres.faults import FAILURES, fault_of, is_cut, is_lost_race, sqlstate
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 5
 _FENCED = "TL001"
-_FAILURES = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Seen:
@@ -88,7 +85,7 @@ class Tail:
             self._turn += 1
             try:
                 return await self._send(connection, call)
-            except _FAILURES as error:
+            except FAILURES as error:
                 if is_cut(error) or sqlstate(error) == _FENCED:
                     grace = self._loop.time() + self._address.patience
                     found = await self._settle(error, max(until, grace))
@@ -135,7 +132,7 @@ class Tail:
                     "time: whether it was stored is not known. Under the same key it is safe to "
                     f"publish it again ({cause})"
                 ) from error
-            except _FAILURES as error:
+            except FAILURES as error:
                 if not is_cut(error):
                     self._forget()
                 if self._loop.time() >= until:
@@ -165,7 +162,7 @@ class Tail:
                 await self.adopt(connection)
             except LogError as error:
                 fault: LogError = error
-            except _FAILURES as error:
+            except FAILURES as error:
                 fault = fault_of(error, self._address)
             else:
                 return connection

@@ -11,7 +11,7 @@ import asyncpg
 
 from trunkline.errors import LogError, LogUnavailableError
 from trunkline.sql.postgres.address import Address
-from trunkline.sql.postgres.faults import fault_of
+from trunkline.sql.postgres.faults import FAILURES, fault_of
 
 #: An ``asyncpg.Connection``, or what a pool lends in its place; the driver has no types.
 Connection: TypeAlias = Any
@@ -50,12 +50,12 @@ class Database:
                 f"{self.address.place} does not answer within {within:.1f} s: see that it runs, "
                 "and that no firewall is in between"
             ) from error
-        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*FAILURES, ValueError) as error:
             raise fault_of(error, self.address) from error
 
     async def give_back(self, connection: Connection) -> None:
         """Let go of a connection that is in order."""
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*FAILURES):
             if self.address.pool is not None:
                 await self.address.pool.release(connection)
             else:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import asyncpg
 
 from trunkline.errors import LogCorruptError, LogError, LogUnavailableError
 from trunkline.sql.postgres.address import Address
+
+#: What the driver raises, of the network's, the server's and its own errors. The last is what it
+#: says when a connection breaks in the middle of a reply.
+FAILURES: Final = (
+    OSError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 #: The server ended the session, perhaps after the commit: what was asked may have happened.
 _ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
@@ -69,7 +80,7 @@ def is_cut(error: BaseException) -> bool:
         return code in _ENDED or code.startswith("08")
     if isinstance(error, asyncpg.DataError):
         return False  # the driver could not encode an argument: nothing was sent
-    return isinstance(error, OSError | EOFError | TimeoutError | asyncpg.InterfaceError)
+    return isinstance(error, FAILURES)
 
 
 def is_lost_race(error: BaseException) -> bool:
