@@ -15,6 +15,7 @@ from trunkline.log.redis import RedisLog
 from trunkline.log.retention import Retention
 from trunkline.model import codec
 from trunkline.model.channel import ChannelKey
+from trunkline.model.message import Draft
 from trunkline.runtime.clock import SystemClock
 from trunkline.testing.contracts.support import append, eventually, plain, values, whole_line
 from trunkline.testing.redis_server import RedisServer
@@ -356,3 +357,13 @@ async def test_given_client_is_used_and_left_open(server):
     with pytest.raises(LogError):
         async with opened(f"redis://127.0.0.1:{server.port}", password="wrong"):
             pass
+
+
+async def test_turn_that_cannot_be_encoded_fails_alone(server, caplog):
+    """Something that is no draft fails its own caller; the next append is stored."""
+    async with opened(server.log_url) as log:
+        with pytest.raises(AttributeError):
+            await log.append([[Draft(channel=None, data=b"1")]])
+        assert "nobody foresaw" in caplog.text
+        (receipt,) = await append(log, [plain("/a", 1)])
+        assert receipt.global_id == 1

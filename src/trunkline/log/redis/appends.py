@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from trunkline.log.redis.link import Link
 from trunkline.log.redis.location import Tuning
 from trunkline.runtime.clock import Clock
 from trunkline.runtime.loops import Backoff
+
+logger = logging.getLogger(__name__)
 
 #: Drafts and bytes in one turn, so that neither side is held for long; a call goes in whole.
 TURN_DRAFTS: Final = 1000
@@ -43,8 +46,12 @@ class Request:
         self.groups = groups
         self.done = done
         self.since = since
-        self.count = sum(map(len, groups))
-        self.size = sum(draft.size for group in groups for draft in group)
+        if len(groups) == 1 and len(groups[0]) == 1:
+            self.count = 1
+            self.size = groups[0][0].size
+        else:
+            self.count = sum(map(len, groups))
+            self.size = sum(draft.size for group in groups for draft in group)
 
 
 class Appends:
@@ -146,8 +153,9 @@ class Appends:
         except LogError as error:
             self._fail(taken, error)
         except Exception as error:
+            # Whatever it is, it concerns this turn alone: later ones must still be stored.
+            logger.exception("a turn failed in a way nobody foresaw")
             self._fail(taken, error)
-            raise
         finally:
             self._waiting -= sum(one.count for one in taken)
 
