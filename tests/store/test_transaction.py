@@ -1,4 +1,6 @@
-"""A line's own transaction: what is written and published in it exists if and only if it commits."""
+"""A line's own transaction: what is written and published in it exists if it commits, else not."""
+
+# ruff: noqa: PT012 - what is undone is a whole block
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 from trunkline.errors import ConfigError, LineClosedError, TrunklineError, UsageError
+from trunkline.log.admission import check_kind
 from trunkline.log.joint import JointLog, JointTransaction
 from trunkline.log.port import Log
 from trunkline.model.message import Draft, Receipt
@@ -191,7 +192,7 @@ class Store:
         guest = guest_of(given)
         if self._log is not None and len(self._databases) < len(self.places):
             await self._open_places(self._log)
-        insert, sealed = self._insert(guest.dialect), [seal(draft) for draft in drafts]
+        insert, sealed = self._insert(guest.dialect), _sealed(drafts)
         with _explained():
             if guest.is_sync:
                 cast(SyncGuest, guest).insert(insert, sealed)
@@ -219,9 +220,7 @@ class Store:
                 "await line.publish(…, tx=…)"
             )
         with _explained():
-            cast(SyncGuest, guest).insert(
-                self._insert(guest.dialect), [seal(draft) for draft in drafts]
-            )
+            cast(SyncGuest, guest).insert(self._insert(guest.dialect), _sealed(drafts))
         guest.on_commit(self._poke_from_anywhere)
 
     def _insert(self, dialect: Dialect) -> str:
@@ -264,6 +263,12 @@ def _explained() -> Iterator[None]:
         raise
 
 
+def _sealed(drafts: Sequence[Draft]) -> list[bytes]:
+    for draft in drafts:
+        check_kind(draft)  # here the caller can still be told
+    return [seal(draft) for draft in drafts]
+
+
 async def _append(tx: JointTransaction, drafts: Sequence[Draft]) -> Sequence[Receipt]:
     if not drafts:
         return ()
@@ -275,6 +280,5 @@ async def _append(tx: JointTransaction, drafts: Sequence[Draft]) -> Sequence[Rec
 
 async def _leave(tx: Transaction, insert: str, drafts: Sequence[Draft]) -> None:
     style = Style(tx.dialect, "qmark" if tx.dialect is Dialect.SQLITE else "numeric_dollar")
-    sealed = [seal(draft) for draft in drafts]
-    for statement, values in style.statements(insert, sealed, secrets.token_hex(8)):
+    for statement, values in style.statements(insert, _sealed(drafts), secrets.token_hex(8)):
         await tx.execute(statement, *values)

@@ -7,14 +7,17 @@ whoever finds the note of a batch appends it again under the same keys, which th
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
-from trunkline.errors import ConflictError, InvalidMessageError, LogError, TrunklineError
-from trunkline.log.joint import JointLog
+from trunkline.errors import ConflictError, LogError, LogUnavailableError, TrunklineError
+from trunkline.log.admission import check_kind
+from trunkline.log.joint import JointLog, JointTransaction
 from trunkline.log.port import Group, Log, Outcome
 from trunkline.model.message import Draft
 from trunkline.runtime.clock import Clock
@@ -42,6 +45,21 @@ class Transfer(Protocol):
         """
 
 
+@dataclass
+class Load:
+    """Be one transaction's messages.
+
+    Args:
+        entries: As in the outbox.
+        drafts: What they hold.
+        is_risky: Whether a log may refuse them for good.
+    """
+
+    entries: list[Entry]
+    drafts: list[Draft]
+    is_risky: bool
+
+
 class Batch:
     """Be what is on its way: each transaction's messages as a group, what is no message aside.
 
@@ -58,55 +76,50 @@ class Batch:
         self._ident = ident
         self.seqs = [entry.seq for group in groups for entry in group]
         self.parked: list[Parked] = []
-        self.entries: list[list[Entry]] = []
-        self.drafts: list[list[Draft]] = []
+        self.groups: list[Load] = []
         for group in groups:
-            entries, drafts = [], []
+            load = Load([], [], is_risky=False)
             for entry in group:
-                draft = self._unsealed(entry)
-                if draft is not None:
-                    entries.append(entry)
-                    drafts.append(draft)
-            if drafts:
-                self.entries.append(entries)
-                self.drafts.append(drafts)
+                self._add(entry, load)
+            if load.drafts:
+                self.groups.append(load)
 
-    def _unsealed(self, entry: Entry) -> Draft | None:
+    def _add(self, entry: Entry, load: Load) -> None:
         try:
             draft = unseal(entry.sealed)
-        except InvalidMessageError as error:
-            self._park(entry, error)
-            return None
-        if self._ident is not None and draft.key is None:
+            check_kind(draft)
+        except TrunklineError as error:
+            self.park([entry], error)
+            return
+        if draft.key is not None or draft.expected_version is not None:
+            load.is_risky = True
+        elif self._ident is not None:
             key = f"__trunkline {self._ident} {entry.seq}"
-            return msgspec.structs.replace(draft, key=key)
-        return draft
+            draft = msgspec.structs.replace(draft, key=key)
+        load.entries.append(entry)
+        load.drafts.append(draft)
 
-    def refused(self, outcomes: Sequence[Outcome]) -> Batch | None:
-        """Return the batch of what was refused, each message by itself, or None.
+    def runs(self) -> Iterator[list[Load]]:
+        """Yield neighbours that can be appended together: one that may be refused comes alone.
 
-        Raises:
-            LogError: It isn't refused for ever.
+        Else what is left of a refused one would come after its successors.
         """
-        singles: list[list[Entry]] = []
-        for entries, outcome in zip(self.entries, outcomes, strict=True):
-            if isinstance(outcome, LogError):
-                raise outcome
-            if isinstance(outcome, TrunklineError):
-                singles += ([entry] for entry in entries)
-        return Batch(singles, now=self._now, ident=self._ident) if singles else None
+        for is_risky, loads in itertools.groupby(self.groups, key=lambda load: load.is_risky):
+            if is_risky:
+                yield from ([load] for load in loads)
+            else:
+                yield list(loads)
 
-    def park_refused(self, outcomes: Sequence[Outcome]) -> None:
-        """Park every message whose group was refused."""
-        for entries, outcome in zip(self.entries, outcomes, strict=True):
-            if isinstance(outcome, TrunklineError):
-                for entry in entries:
-                    self._park(entry, outcome)
-
-    def _park(self, entry: Entry, error: TrunklineError) -> None:
+    def park(self, entries: Sequence[Entry], error: TrunklineError) -> None:
+        """Put entries aside."""
         text = f"{type(error).__name__}: {error}"
-        logger.error("message %d of the outbox is parked: %s", entry.seq, text)
-        self.parked.append(Parked(entry.seq, entry.sealed, text, self._now))
+        for entry in entries:
+            logger.error("message %d of the outbox is parked: %s", entry.seq, text)
+            self.parked.append(Parked(entry.seq, entry.sealed, text, self._now))
+
+
+class RefusedError(ConflictError):
+    """Report that a log refused one of several transactions."""
 
 
 class JointTransfer:
@@ -127,6 +140,17 @@ class JointTransfer:
 
     async def move(self) -> int:
         """Move one batch in one commit, and return how many messages it had."""
+        try:
+            return await self._move(self._append_all)
+        except RefusedError:
+            return await self._move(self._append_each)
+        except LogError as error:
+            if isinstance(error, LogUnavailableError):
+                raise
+            # The database refuses something for what is in it: find out which.
+            return await self._move(self._append_each)
+
+    async def _move(self, append: Callable[[JointTransaction, Batch], Awaitable[None]]) -> int:
         async with self._log.transaction() as tx:
             await self._lease.check(tx)
             groups = await self._outbox.read(tx)
@@ -134,14 +158,38 @@ class JointTransfer:
                 return 0
             batch = Batch(groups, now=self._clock.now())
             await self._outbox.remove(tx, batch.seqs)
-            parked = list(batch.parked)
-            outcomes = await tx.append(batch.drafts) if batch.drafts else ()
-            rest = batch.refused(outcomes)
-            if rest is not None:
-                rest.park_refused(await tx.append(rest.drafts))
-                parked += rest.parked
-            await self._outbox.park(tx, parked)
+            if batch.groups:
+                await append(tx, batch)
+            await self._outbox.park(tx, batch.parked)
             return len(batch.seqs)
+
+    async def _append_all(self, tx: JointTransaction, batch: Batch) -> None:
+        outcomes = await tx.append([load.drafts for load in batch.groups])
+        if any(isinstance(outcome, TrunklineError) for outcome in outcomes):
+            raise RefusedError("one of the transactions is refused")
+
+    async def _append_each(self, tx: JointTransaction, batch: Batch) -> None:
+        for load in batch.groups:
+            if await self._refusal(tx, load.drafts) is None:
+                continue
+            for entry, draft in zip(load.entries, load.drafts, strict=True):
+                error = await self._refusal(tx, [draft])
+                if error is not None:
+                    batch.park([entry], error)
+
+    async def _refusal(
+        self, tx: JointTransaction, drafts: Sequence[Draft]
+    ) -> TrunklineError | None:
+        await tx.set_savepoint("trunkline_load")
+        try:
+            outcome = (await tx.append([drafts]))[0]
+        except LogUnavailableError:
+            raise
+        except LogError as error:
+            await tx.undo_savepoint("trunkline_load")
+            return error
+        await tx.release_savepoint("trunkline_load")
+        return outcome if isinstance(outcome, TrunklineError) else None
 
 
 class NotedTransfer:
@@ -175,20 +223,20 @@ class NotedTransfer:
             return 0
         now = self._clock.now()
         batch = Batch(groups, now=now, ident=self._outbox.ident)
-        parked = list(batch.parked)
         if now - begun_at > self._receipt_age * TRUST:
-            doubt: Outcome = ConflictError(
+            doubt = ConflictError(
                 "it was on its way when the relay was interrupted, for so long that the log may "
                 "have forgotten: look whether it arrived, then retry or drop it"
             )
-            batch.park_refused([doubt] * len(batch.drafts))
-            parked = batch.parked
+            for load in batch.groups:
+                batch.park(load.entries, doubt)
         else:
-            parked += await self._append(batch)
+            for run in batch.runs():
+                await self._append(run, batch)
         async with self._outbox.database.transaction() as tx:
             await self._lease.check(tx)
             await self._outbox.remove(tx, batch.seqs)
-            await self._outbox.park(tx, parked)
+            await self._outbox.park(tx, batch.parked)
             await tx.execute(self._sql.forget_relayed)
         return len(batch.seqs)
 
@@ -205,10 +253,19 @@ class NotedTransfer:
             await tx.execute(self._sql.note_relayed, now, msgspec.json.encode(seqs).decode())
         return groups, now
 
-    async def _append(self, batch: Batch) -> list[Parked]:
-        groups: list[Group] = list(batch.drafts)
-        rest = batch.refused(await self._log.append(groups)) if groups else None
-        if rest is None:
-            return []
-        rest.park_refused(await self._log.append(rest.drafts))
-        return rest.parked
+    async def _append(self, run: Sequence[Load], batch: Batch) -> None:
+        groups: list[Group] = [load.drafts for load in run]
+        for load, outcome in zip(run, await self._log.append(groups), strict=True):
+            if _refusal_in(outcome) is None:
+                continue
+            singles: list[Group] = [(draft,) for draft in load.drafts]
+            answers = await self._log.append(singles)
+            for entry, answer in zip(load.entries, answers, strict=True):
+                if (error := _refusal_in(answer)) is not None:
+                    batch.park([entry], error)
+
+
+def _refusal_in(outcome: Outcome) -> TrunklineError | None:
+    if isinstance(outcome, LogError):
+        raise outcome  # not for ever: the whole batch is tried again, under the same keys
+    return outcome if isinstance(outcome, TrunklineError) else None
