@@ -6,10 +6,10 @@ SETUP := @$(PYTHON) tools/setup.py
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench release lock clean
+.PHONY: help demo test test-faults check format bench release lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## serve the demo page (PORT=8001 to choose a port)
 	$(SETUP) runtime
@@ -19,6 +19,10 @@ test: ## run every test, in a real browser too (ARGS='-k poll' to choose)
 	$(SETUP) dev browser
 	@echo "test: pytest"
 	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
+
+test-faults: ## kill, cut, freeze and fill every engine, into docs/faults.md (ARGS='--engine redis')
+	$(SETUP) dev
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: ## format, lint, types, walls and sizes, in seconds
 	$(SETUP) dev

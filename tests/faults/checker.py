@@ -115,7 +115,7 @@ class Verdict:
         breaches: Broken promises.
         lost_silently: Messages that somebody lost without being told, counted once each.
         lost_announced: Messages that are gone and were said to be.
-        resets: How often listeners were told of a reset.
+        resets: The resets that listeners were told of.
         doubtful: Publishes that raised and yet are stored: the answer was lost with the link.
         messages: Acknowledged publishes.
         heard: Messages told to listeners.
@@ -124,7 +124,7 @@ class Verdict:
     breaches: list[Breach] = field(default_factory=list)
     lost_silently: set[str] = field(default_factory=set)
     lost_announced: set[str] = field(default_factory=set)
-    resets: int = 0
+    resets: list[tuple[str, Gap]] = field(default_factory=list)
     doubtful: int = 0
     messages: int = 0
     heard: int = 0
@@ -145,7 +145,7 @@ def examine(evidence: Evidence) -> Verdict:
     for listening in evidence.listenings:
         verdict.heard += sum(isinstance(one, Heard) for one in listening.told)
         gaps = [one for one in listening.told if isinstance(one, Gap)]
-        verdict.resets += sum(one.reason == "reset" for one in gaps)
+        verdict.resets += [(listening.who, one) for one in gaps if one.reason == "reset"]
         check = _by_channel if listening.by_channel else _by_line
         check(listening, evidence, verdict)
     stored = {one.nonce for one in evidence.log}

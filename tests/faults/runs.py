@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.faults.arena import INSIDE, OUTSIDE, Arena
-from tests.faults.checker import Verdict, examine
+from tests.faults.checker import Evidence, Verdict, examine
 from tests.faults.rigs import RIGS
 from tests.faults.strikes import ANNOUNCED, STRIKES
 
@@ -22,6 +22,7 @@ class Cell:
         seed: Of the run.
         strikes: How often the fault struck.
         verdict: What the checker says.
+        evidence: What it was told.
         seconds: How long it took.
     """
 
@@ -30,6 +31,7 @@ class Cell:
     seed: int
     strikes: int
     verdict: Verdict
+    evidence: Evidence
     seconds: float
 
     @property
@@ -47,11 +49,13 @@ class Cell:
             f"{verdict.heard} heard, {self.strikes} strikes, "
             f"{len(verdict.lost_silently)} lost silently, "
             f"{len(verdict.lost_announced)} announced, "
-            f"{verdict.resets} resets told, {verdict.doubtful} doubtful, "
+            f"{len(verdict.resets)} resets told, {verdict.doubtful} doubtful, "
             f"{self.seconds:.1f} s"
         )
         shown = "".join(f"\n    {one.rule} {one.who}: {one.what}" for one in verdict.breaches[:20])
-        return text + (f"; broken: {', '.join(rules)}{shown}" if rules else "")
+        if not self.is_clean:
+            shown += "".join(f"\n    {who} was told {gap}" for who, gap in verdict.resets[:5])
+        return text + (f"; broken: {', '.join(rules)}{shown}" if shown else "")
 
 
 async def run_cell(
@@ -88,5 +92,6 @@ async def run_cell(
         seed=seed,
         strikes=strikes,
         verdict=examine(evidence),
+        evidence=evidence,
         seconds=time.monotonic() - started,
     )

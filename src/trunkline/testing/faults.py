@@ -31,6 +31,8 @@ BUFFER: Final = 256 * 1024
 #: Linger for 0 seconds: closing then sends a reset, as a dead machine's router would.
 _RESET: Final = struct.pack("ii", 1, 0)
 
+_Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 class _Way:
     """Be one direction of all connections: open or frozen, and how fast.
@@ -81,9 +83,13 @@ class FaultProxy:
         self._refuses = False
 
     async def __aenter__(self) -> Self:
-        self._tasks = asyncio.TaskGroup()
-        await self._tasks.__aenter__()
-        self._server = await asyncio.start_server(self._accept, HOST, self.port, limit=BUFFER)
+        tasks = self._tasks = asyncio.TaskGroup()
+        await tasks.__aenter__()
+
+        def accept(*ends: *_Ends) -> None:
+            tasks.create_task(self._accept(*ends))
+
+        self._server = await asyncio.start_server(accept, HOST, self.port, limit=BUFFER)
         return self
 
     async def __aexit__(
@@ -94,7 +100,7 @@ class FaultProxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        self.cut()
+        self.refuse()
         tasks, self._tasks = self._tasks, None
         if tasks is not None:
             await tasks.__aexit__(None, None, None)
@@ -149,7 +155,7 @@ class FaultProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        if self._refuses or self._tasks is None:
+        if self._refuses:
             _reset(writer)
             return
         try:
@@ -159,13 +165,12 @@ class FaultProxy:
             return
         connection = _Connection((reader, writer), target)
         self._connections.add(connection)
+        if self._refuses:  # since then
+            connection.reset()
         try:
             await connection.run(self._requests, self._answers)
         finally:
             self._connections.discard(connection)
-
-
-_Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class _Connection:
