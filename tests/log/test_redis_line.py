@@ -17,9 +17,12 @@ async def server():
         yield server
 
 
-def fast(url):
+both_layouts = pytest.mark.parametrize("layout", ["native", "message_bus"])
+
+
+def fast(url, layout="native"):
     """Return a line's URL that looks for news often."""
-    return f"{url}?poll_interval=0.1"
+    return f"{url}?poll_interval=0.1&layout={layout}"
 
 
 async def listening(line, channels="/c/**"):
@@ -28,9 +31,11 @@ async def listening(line, channels="/c/**"):
     return seen, gaps
 
 
-async def test_processes_hear_each_other(server):
+@both_layouts
+async def test_processes_hear_each_other(server, layout):
     """What one line publishes, a listener on another gets, in order, once."""
-    async with Trunkline(server.log_url) as one, Trunkline(server.log_url) as other:
+    url = f"{server.log_url}?layout={layout}"
+    async with Trunkline(url) as one, Trunkline(url) as other:
         seen, gaps = await listening(one)
         for number in range(100):
             await (one, other)[number % 2].publish(f"/c/{number % 7}", number)
@@ -38,9 +43,11 @@ async def test_processes_hear_each_other(server):
         assert (seen, gaps) == (list(range(100)), [])
 
 
-async def test_flush_is_told_to_every_live_listener(server):
+@both_layouts
+async def test_flush_is_told_to_every_live_listener(server, layout):
     """After FLUSHALL every listener everywhere learns of the reset, then hears what is new."""
-    async with Trunkline(fast(server.log_url)) as one, Trunkline(fast(server.log_url)) as other:
+    url = fast(server.log_url, layout)
+    async with Trunkline(url) as one, Trunkline(url) as other:
         listeners = [await listening(line) for line in (one, other)]
         await one.publish("/c/1", "before")
         await eventually(lambda: all(seen == ["before"] for seen, _ in listeners))

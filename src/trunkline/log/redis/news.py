@@ -49,6 +49,7 @@ class News:
         self._hear = hear
         self._stir = stir
         self._is_stopped = False
+        self._is_interrupted = False
 
     def stop(self) -> None:
         """End soon, also when the driver swallows a cancellation while it connects."""
@@ -61,11 +62,17 @@ class News:
             try:
                 await self._listen(backoff)
             except (RedisError, OSError) as error:
-                logger.warning("listening is interrupted: %s", fault_of(error, self._link.place))
+                self._tell_interruption(fault_of(error, self._link.place))
             except LogError as error:
-                logger.warning("listening is interrupted: %s", error)
+                self._tell_interruption(error)
             await self._link.drop()
             await sleep(backoff.next_delay())
+
+    def _tell_interruption(self, error: LogError) -> None:
+        # Once per outage is enough; the attempts in between would fill the log.
+        level = logging.DEBUG if self._is_interrupted else logging.WARNING
+        logger.log(level, "listening is interrupted: %s", error)
+        self._is_interrupted = True
 
     async def _listen(self, backoff: Backoff) -> None:
         """Listen until the connection is lost, is deaf, or somebody asks to subscribe again."""
@@ -80,6 +87,7 @@ class News:
                         return
                 elif message["type"] == "subscribe":
                     backoff.succeed()
+                    self._is_interrupted = False
                     # Whatever came before this moment was told to nobody here.
                     self._stir()
                 elif not self._take(message):
