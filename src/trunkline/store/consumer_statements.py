@@ -61,12 +61,10 @@ class ConsumerStatements(msgspec.Struct, frozen=True):
         "SELECT reason, position, floor, met_at FROM {p}trunkline_consumer_gap "
         "WHERE consumer = ? ORDER BY seq DESC LIMIT ?"
     )
-    forget: tuple[str, ...] = (
-        "DELETE FROM {p}trunkline_consumer_parked WHERE consumer = ?",
-        "DELETE FROM {p}trunkline_consumer_gap WHERE consumer = ?",
-        "DELETE FROM {p}trunkline_consumer WHERE name = ?",
-        "DELETE FROM {p}trunkline_checkpoint WHERE name = ?",
-    )
+    forget_parked: str = "DELETE FROM {p}trunkline_consumer_parked WHERE consumer = ?"
+    forget_gaps: str = "DELETE FROM {p}trunkline_consumer_gap WHERE consumer = ?"
+    forget_consumer: str = "DELETE FROM {p}trunkline_consumer WHERE name = ?"
+    forget_checkpoint: str = "DELETE FROM {p}trunkline_checkpoint WHERE name = ?"
 
     park: str = (
         f"INSERT INTO {{p}}trunkline_consumer_parked (consumer, {_PARKED}) "
@@ -110,10 +108,5 @@ def consumer_statements(dialect: Dialect, schema: str) -> ConsumerStatements:
         numbers = itertools.count(1)
         return re.sub(r"\?", lambda _: f"${next(numbers)}", text) if is_postgres else text
 
-    values = msgspec.structs.asdict(plain)
-    return ConsumerStatements(
-        **{
-            name: told(one) if isinstance(one, str) else tuple(map(told, one))
-            for name, one in values.items()
-        }
-    )
+    values: dict[str, str] = msgspec.structs.asdict(plain)
+    return ConsumerStatements(**{name: told(text) for name, text in values.items()})

@@ -215,6 +215,12 @@ class ConsumerTable:
 
     async def forget(self, name: str) -> None:
         """Forget a consumer and all that is kept of it."""
+        sql = self._sql
         async with self.database.transaction() as tx:
-            for statement in self._sql.forget:
+            for statement in (
+                sql.forget_parked,
+                sql.forget_gaps,
+                sql.forget_consumer,
+                sql.forget_checkpoint,
+            ):
                 await tx.execute(statement, name)

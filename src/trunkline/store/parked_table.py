@@ -98,9 +98,7 @@ class ParkedTable:
 
     async def put_off(self, tx: Session, consumer: str, one: ParkedMessage) -> None:
         """Note that a message failed again."""
-        await tx.execute(
-            self._sql.put_off, one.attempts, one.error, one.due_at, consumer, one.seq
-        )
+        await tx.execute(self._sql.put_off, one.attempts, one.error, one.due_at, consumer, one.seq)
 
     async def remove(self, tx: Session, consumer: str, one: ParkedMessage) -> None:
         """Remove a message that was handled, and let the next of its key try."""
@@ -115,7 +113,7 @@ class ParkedTable:
         return bool(await tx.execute(self._sql.retry, seq, consumer, key))
 
     async def skip(self, tx: Session, consumer: str, seq: int) -> bool:
-        """Remove a message unhandled, and let the next of its key try; tell whether it was there."""
+        """Remove a message unhandled, for the next of its key to try; tell whether it was there."""
         key = await self._key(tx, consumer, seq)
         if key is None:
             return False

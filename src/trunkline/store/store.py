@@ -134,6 +134,12 @@ class Store:
     # -- what others left ---------------------------------------------------------------------
 
     @property
+    def database(self) -> Database | None:
+        """Return the line's own database, or None when it has none or is not open."""
+        has_own = self._log is not None and self._find_own() is not None
+        return self._databases[0] if has_own and self._databases else None
+
+    @property
     def outbox(self) -> Outbox:
         """Return the line's own outbox.
 
