@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from trunkline.errors import ConfigError
 from trunkline.model.channel import ChannelKey
+from trunkline.model.interest import Interest
 from trunkline.model.message import Draft, Limits
 from trunkline.model.pattern import Pattern, channel_pattern
 
 RECEIPT_AGE = 86400.0
+HELD_KEPT = 8192
+
+Bound = TypeVar("Bound", int | None, float | None)
 
 
 class Retention:
@@ -35,6 +41,8 @@ class Retention:
         self.max_line_size = max_line_size
         self.receipt_age = receipt_age
         self._rules: dict[Pattern, Limits] = {}
+        self._holds: dict[str, tuple[Interest, Limits]] = {}
+        self._held: dict[ChannelKey, Limits | None] = {}
 
     @property
     def default(self) -> Limits:
@@ -44,6 +52,7 @@ class Retention:
     @default.setter
     def default(self, limits: Limits) -> None:
         self._default = checked(limits)
+        self._held.clear()
 
     @property
     def max_backlog_size(self) -> int | None:
@@ -87,13 +96,56 @@ class Retention:
         self._rules.pop(compiled, None)
         if limits is not None:
             self._rules[compiled] = checked(limits)
+        self._held.clear()
+
+    def hold(self, name: str, interest: Interest, cap: Limits | None) -> None:
+        """Have trimming wait for somebody, up to a cap, or no longer.
+
+        Engines then trim the channels by the cap alone; whoever is waited for trims them by the
+        limits that would hold otherwise, as far as it has come.
+
+        Args:
+            name: Who is waited for.
+            interest: In which channels.
+            cap: Limits that hold all the same; None to wait no longer.
+        """
+        self._held.clear()
+        self._holds.pop(name, None)
+        if cap is not None:
+            self._holds[name] = (interest, checked(cap))
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """Name those whom trimming waits for."""
+        return frozenset(self._holds)
 
     def own_limits(self, key: ChannelKey) -> Limits | None:
-        """Return the limits set for *key* by a rule, or None when only the default holds."""
+        """Return the limits set for *key* by a rule or a hold, or None for the default."""
+        if self._holds and (held := self._held_limits(key)) is not None:
+            return held
+        return self._rule(key)
+
+    def limits_unheld(self, key: ChannelKey) -> Limits:
+        """Return the limits that would hold for *key* if nobody had to be waited for."""
+        return self._rule(key) or self.default
+
+    def _rule(self, key: ChannelKey) -> Limits | None:
         for pattern, limits in reversed(self._rules.items()):
             if pattern.matches(key.name):
                 return limits
         return None
+
+    def _held_limits(self, key: ChannelKey) -> Limits | None:
+        if key in self._held:
+            return self._held[key]
+        found: Limits | None = None
+        for interest, cap in self._holds.values():
+            if interest.includes(key):
+                found = _wider(found or self.limits_unheld(key), cap)
+        if len(self._held) >= HELD_KEPT:
+            self._held.clear()
+        self._held[key] = found
+        return found
 
     def limits(self, key: ChannelKey) -> Limits:
         """Return the limits that hold for *key* in a sweep."""
@@ -113,6 +165,20 @@ class Retention:
             base.max_idle,
             base.clear_every,
         )
+
+
+def _wider(limits: Limits, cap: Limits) -> Limits:
+    """Return limits that trim only what both would trim."""
+    return Limits(
+        _larger(limits.max_backlog_size, cap.max_backlog_size),
+        _larger(limits.max_backlog_age, cap.max_backlog_age),
+        None,
+        limits.clear_every,
+    )
+
+
+def _larger(one: Bound, other: Bound) -> Bound:
+    return None if one is None or other is None else max(one, other)
 
 
 def checked(limits: Limits) -> Limits:
