@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.channels.bus import SiteLookup
+from trunkline.channels.consumer_roster import Roster, Workplace
+from trunkline.channels.consuming import ConsumingBus
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
-from trunkline.channels.transactions import TransactionalBus
 from trunkline.config import Settings
 from trunkline.errors import ConfigError, LineClosedError
 from trunkline.gateway.options import GatewayOptions
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need
     from trunkline.gateway.failures import OnError
 
 
-class Trunkline(TransactionalBus):
+class Trunkline(ConsumingBus):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``
@@ -88,6 +89,12 @@ class Trunkline(TransactionalBus):
             ready=self._be_ready,
             listen=self._run_listener,
         )
+        self._roster = Roster(
+            Workplace(self._standby, self._hub, self.retention, self._clock),
+            transact=self.transaction,
+            find_database=lambda: self._store.database,
+            every=self.settings.sweep_interval,
+        )
         self._crew: Crew | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
@@ -103,13 +110,17 @@ class Trunkline(TransactionalBus):
 
     # -- opening and closing ------------------------------------------------------------------
 
-    async def open(self) -> Self:
+    async def open(self, *, run_consumers: bool = False) -> Self:
         """Open the log and start what runs behind the line. Idempotent; also after a close.
+
+        Args:
+            run_consumers: Whether this process runs its durable consumers, as a worker does.
 
         Returns:
             The line itself.
 
         Raises:
+            ConfigError: Consumers are declared, and there is no SQL database for them.
             LogError: The log can't be used; the message names the cause and the fix.
             LineClosedError: The line is open in another process or event loop.
         """
@@ -117,6 +128,8 @@ class Trunkline(TransactionalBus):
         async with self._turn:
             if self._crew is None:
                 await self._open()
+            if run_consumers and self._services is not None:
+                self._services.start(self._roster.runners())
         return self
 
     async def _open(self) -> None:
@@ -124,6 +137,7 @@ class Trunkline(TransactionalBus):
         await self._log.open()
         try:
             await self._store.open(self._standby.engine)
+            await self._roster.open()
             await crew.open()
         except BaseException:
             await self._store.close()
@@ -132,14 +146,12 @@ class Trunkline(TransactionalBus):
         self._loop, self._process = asyncio.get_running_loop(), os.getpid()
         self._hub.open()
         crew.start("hub", partial(supervise, "hub", self._hub.run))
-        crew.start("sweep", partial(self._sweep_on, self.settings.sweep_interval))
+        every = self.settings.sweep_interval
+        crew.start("sweep", partial(repeat, "sweep", self._roster.sweep, every=every))
         self._crew, self._was_closed = crew, False
         self._services = Services(crew)
         if self.settings.services == "on":
             self.start_services()
-
-    async def _sweep_on(self, every: float) -> None:
-        await repeat("sweep", self._log.sweep, every=every)
 
     async def close(self) -> None:
         """End the listeners, let them finish the message in hand, and close the log. Idempotent.
@@ -163,6 +175,7 @@ class Trunkline(TransactionalBus):
             finally:
                 self._loop = None
                 self._services = None
+                self._roster.close()
                 await self._store.close()
                 await self._log.close()
 
@@ -328,7 +341,8 @@ class Trunkline(TransactionalBus):
         Raises:
             ConfigError: There is no such profile.
         """
-        return chosen(self._store.relays, self.settings.profile, self.settings.profiles)
+        found: list[Service] = [*self._store.relays, *self._roster.runners()]
+        return chosen(found, self.settings.profile, self.settings.profiles)
 
     def start_services(self) -> None:
         """Do a worker's work in this process until the line closes. Idempotent.

@@ -1,0 +1,86 @@
+"""Trying parked messages again when they are due, and letting those behind them follow."""
+
+from __future__ import annotations
+
+import logging
+
+from trunkline.channels.consumer import Consumer
+from trunkline.channels.consumer_decisions import fail
+from trunkline.channels.consumer_handling import STRIKES, HandlerError, Handling, call, tell
+from trunkline.channels.consumer_ledger import Ledger
+from trunkline.errors import ConflictError, LeaseLostError
+from trunkline.store.consumer_table import Standing
+from trunkline.store.parked_table import ParkedMessage
+
+logger = logging.getLogger("trunkline.channels")
+
+#: Messages tried in a round, before others get their turn.
+ROUND = 100
+
+
+class Retrying:
+    """Try one consumer's parked messages, each in a transaction of its own.
+
+    Args:
+        consumer: Whose.
+        ledger: Commits.
+        handling: Knows the keys whose messages wait.
+    """
+
+    def __init__(self, consumer: Consumer, ledger: Ledger, handling: Handling) -> None:
+        self._consumer = consumer
+        self._ledger = ledger
+        self._handling = handling
+        self._strikes: dict[int, int] = {}
+
+    async def run(self, standing: Standing) -> bool:
+        """Try what is due, and tell whether there was anything.
+
+        Args:
+            standing: Where the consumer stands.
+
+        Raises:
+            LeaseLostError: Somebody else has decided.
+            Exception: The store failed.
+        """
+        if not self._handling.blocked:
+            return False
+        due = await self._ledger.due(ROUND)
+        for one in due:
+            try:
+                await self._try(one, standing)
+            except HandlerError as error:
+                await self._put_off(one, error.cause, standing)
+            except LeaseLostError:
+                raise
+            except ConflictError as error:
+                await self._put_off(one, error, standing)
+            except Exception as error:
+                if not self._is_out(one):
+                    raise
+                await self._put_off(one, error, standing)
+            else:
+                self._strikes.pop(one.seq, None)
+                if not await self._ledger.has_key(one.key):
+                    self._handling.blocked.discard(one.key)
+        return bool(due)
+
+    async def _try(self, one: ParkedMessage, standing: Standing) -> None:
+        if not self._consumer.takes_tx:
+            await call(self._consumer, [one.record], one.epoch, None)
+            await self._ledger.free(standing, one)
+            return
+        async with self._ledger.transact() as tx:
+            await call(self._consumer, [one.record], one.epoch, tx)
+            await self._ledger.release(tx, standing, one)
+
+    def _is_out(self, one: ParkedMessage) -> bool:
+        """Count a failure of the store around a message, and tell whether it is one too many."""
+        strikes = self._strikes.get(one.seq, 0) + 1
+        self._strikes = {one.seq: strikes} if strikes < STRIKES else {}
+        return strikes >= STRIKES
+
+    async def _put_off(self, one: ParkedMessage, error: Exception, standing: Standing) -> None:
+        failed = fail(one, error, self._consumer, now=self._ledger.clock.now())
+        tell(self._consumer, failed, error)
+        await self._ledger.put_off(standing, failed)
