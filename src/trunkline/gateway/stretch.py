@@ -16,8 +16,9 @@ from trunkline.model.position import Position
 if TYPE_CHECKING:
     from trunkline.gateway.connection import Connection
 
-#: The most bytes of messages in one write; a single larger message is written by itself.
-MAX_BYTES: Final = 256 * 1024
+#: The most bytes of messages in one write, which a client that stops reading makes us keep; a
+#: single larger message is written by itself.
+MAX_BYTES: Final = 64 * 1024
 
 
 class Stretch:
