@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Self
 
 from trunkline.errors import LineClosedError, LogError
+from trunkline.log.finding import Finding
 from trunkline.log.joint import JointLog
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
@@ -25,6 +26,7 @@ from trunkline.log.port import (
 )
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.appends import Appends
+from trunkline.log.postgres.examination import examine
 from trunkline.log.postgres.herald import Herald
 from trunkline.log.postgres.joint import JointPostgresTransaction, JointTransactions, Tailing
 from trunkline.log.postgres.pages import Reading
@@ -91,6 +93,11 @@ class PostgresLog(JointLog):
     ) -> Self:
         """Make a log from ``postgresql://user@host:port/database?schema=…``."""
         return cls(parse_address(url, options), retention=retention, clock=clock)
+
+    @classmethod
+    def examine(cls, url: str, options: Mapping[str, Any]) -> Sequence[Finding]:
+        """Look at the server, its settings and the line's tables, and change nothing."""
+        return examine(parse_address(url, options))
 
     async def open(self) -> None:
         """Connect, and create or migrate what is missing."""

@@ -11,6 +11,12 @@ from trunkline.sql.postgres.database import Connection
 
 #: First half of the advisory lock under which one process at a time migrates.
 LOCK_CLASS = 1953656429
+# A query of its own: to_regclass() answers from a cache that, within a transaction, may not know yet
+# what another session has just created.
+_FIND_NOTES = (
+    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = 'schema_version'"
+)
 _MAKE_NOTES = (
     "CREATE TABLE {schema}.schema_version "
     "(version integer PRIMARY KEY, name text NOT NULL, ran_at timestamptz NOT NULL DEFAULT now())"
@@ -19,8 +25,7 @@ _MAKE_NOTES = (
 
 async def version_of(connection: Connection, address: Address) -> int:
     """Return the number of the newest step that ran, 0 for a database without our tables."""
-    notes = f"{address.quoted_schema}.schema_version"
-    if await connection.fetchval("SELECT to_regclass($1)", notes) is None:
+    if await connection.fetchval(_FIND_NOTES, address.schema) is None:
         return 0
     newest = address.sql("SELECT coalesce(max(version), 0) FROM {schema}.schema_version")
     return int(await connection.fetchval(newest))
