@@ -14,9 +14,11 @@ from bench.processes import Answer, Load, Server, plain_uvicorn, trunkline
 
 #: Messages a second that are asked for: twenty times what goes out one by one.
 ASKED = 500
-SECONDS = 10
+SECONDS = 15
 #: So small that it is full long before the run ends, and memory is seen to stay flat.
 RING = 1024 * 1024
+#: So many that a client starved of processor by others finds its messages in the log.
+KEPT = 1_000_000
 SHARE = 0.3
 SPREAD = 50
 FEWER = 1000
@@ -29,7 +31,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
     """Measure both on one server at a time: first the load, then a share of it."""
     found: Found = defaultdict(list)
     for _ in range(plan.runs):
-        with trunkline(ring_bytes=RING) as server:
+        with trunkline(ring_bytes=RING, max_backlog_size=KEPT) as server:
             with Load(server, "sse", plan.crowd) as load:
                 alone = SHARE * single_rate(plan, load)
                 flood(plan, server, load, found)

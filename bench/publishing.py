@@ -45,7 +45,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 def busy(told: list[dict[str, Any]]) -> float:
     """Return the median processor time of a publish in microseconds."""
-    return median(one["busy_us"] for one in told)
+    return float(median(one["busy_us"] for one in told))
 
 
 def run(module: str, seconds: float, *words: object) -> dict[str, Any]:
