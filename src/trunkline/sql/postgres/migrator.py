@@ -11,8 +11,8 @@ from trunkline.sql.postgres.database import Connection
 
 #: First half of the advisory lock under which one process at a time migrates.
 LOCK_CLASS = 1953656429
-# A query of its own: to_regclass() answers from a cache that, within a transaction, may not know yet
-# what another session has just created.
+# Not to_regclass(): within a transaction it may answer from a cache that does not know yet what
+# another session has just created.
 _FIND_NOTES = (
     "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = $1 AND c.relname = 'schema_version'"
