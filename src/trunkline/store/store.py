@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
 from typing import Any, cast
 
 from trunkline.errors import ConfigError, LineClosedError, TrunklineError, UsageError
@@ -108,10 +109,15 @@ class Store:
         self._outboxes.append(outbox)
         self.relays.append(Relay(name, outbox, transfer, lease=lease, clock=self._clock))
 
+    @cached_property
+    def _own(self) -> DatabasePlace | None:
+        """Find the line's own database once: looking an engine up takes milliseconds."""
+        return self._find_own()
+
     @property
     def places(self) -> list[DatabasePlace]:
         """Return where outboxes are, the line's own first."""
-        own = self._find_own()
+        own = self._own
         return self._attached if own is None else [own, *self._attached]
 
     def attach(self, place: DatabasePlace) -> None:
@@ -136,7 +142,7 @@ class Store:
     @property
     def database(self) -> Database | None:
         """Return the line's own database, or None when it has none or is not open."""
-        has_own = self._log is not None and self._find_own() is not None
+        has_own = self._log is not None and self._own is not None
         return self._databases[0] if has_own and self._databases else None
 
     @property
@@ -241,7 +247,7 @@ class Store:
         )
 
     def _check(self) -> None:
-        if self._find_own() is None:
+        if self._own is None:
             raise ConfigError(NEEDS_SQL)
         if self._log is None:
             raise LineClosedError("open the line first: its store opens with it")
