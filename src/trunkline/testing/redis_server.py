@@ -81,7 +81,7 @@ class RedisServer(Server):
         """
         from redis.asyncio import Redis  # an extra that the rest of testing does without
 
-        client: Any = Redis(host=HOST, port=self.port, password=self._password)
+        client: Any = Redis(host=HOST, port=self.port, password=self._password, protocol=2)
         try:
             return await client.execute_command(*words)
         finally:
@@ -169,7 +169,7 @@ class RedisSentinel(Server):
         """Count the replicas that it could choose from."""
         from redis.asyncio import Redis
 
-        client: Any = Redis(host=HOST, port=self.port)
+        client: Any = Redis(host=HOST, port=self.port, protocol=2)
         try:
             found = await client.execute_command("SENTINEL", "REPLICAS", self._service)
         finally:
