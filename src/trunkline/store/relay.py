@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks while rows came lately, and when none did for a while.
 KEEN = 0.005
-IDLE = 0.015
+IDLE = 0.012
 #: Seconds after the last rows during which the relay stays keen.
 KEEN_FOR = 1.0
 
