@@ -7,6 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.store.databases import (  # noqa: F401 - fixtures
+    ground,
+    postgres_ground,
+    postgres_url,
+    schema,
+    sqlite_ground,
+)
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.log.memory import MemoryLog

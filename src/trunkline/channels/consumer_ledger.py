@@ -88,6 +88,10 @@ class Ledger:
         """Return parked messages that may be tried now."""
         return await self._parked.due(self.name, self.clock.now(), limit)
 
+    async def next_due(self) -> float | None:
+        """Return when the next one may be, Unix seconds, or None for never."""
+        return await self._parked.next_due(self.name)
+
     async def commit(
         self, tx: Session, new: Standing, parked: Iterable[ParkedMessage] = ()
     ) -> Standing:

@@ -16,6 +16,8 @@ logger = logging.getLogger("trunkline.channels")
 
 #: Messages tried in a round, before others get their turn.
 ROUND = 100
+#: Seconds after which the store is asked again, whatever it said: clocks are stepped.
+TRUSTED = 5.0
 
 
 class Retrying:
@@ -32,6 +34,18 @@ class Retrying:
         self._ledger = ledger
         self._handling = handling
         self._strikes: dict[int, int] = {}
+        self._next_at = 0.0
+
+    def look(self) -> None:
+        """Look at the next occasion: something was parked, or an operator decided."""
+        self._next_at = 0.0
+
+    @property
+    def delay(self) -> float:
+        """Return the seconds until there is something to try, as far as is known."""
+        if not self._handling.blocked:
+            return TRUSTED
+        return max(0.0, self._next_at - self._ledger.clock.now())
 
     async def run(self, standing: Standing) -> bool:
         """Try what is due, and tell whether there was anything.
@@ -43,7 +57,7 @@ class Retrying:
             LeaseLostError: Somebody else has decided.
             Exception: The store failed.
         """
-        if not self._handling.blocked:
+        if self.delay > 0:
             return False
         due = await self._ledger.due(ROUND)
         for one in due:
@@ -63,6 +77,10 @@ class Retrying:
                 self._strikes.pop(one.seq, None)
                 if not await self._ledger.has_key(one.key):
                     self._handling.blocked.discard(one.key)
+        if not due:
+            now = self._ledger.clock.now()
+            next_at = await self._ledger.next_due()
+            self._next_at = now + TRUSTED if next_at is None else min(next_at, now + TRUSTED)
         return bool(due)
 
     async def _try(self, one: ParkedMessage, standing: Standing) -> None:

@@ -97,7 +97,7 @@ class ConsumerRunner:
         self._is_stopping = False
         self._is_deposed = False
         now = ledger.clock.monotonic
-        self._looking, self._trying = Pace(LOOK, now), Pace(LOOK, now)
+        self._looking = Pace(LOOK, now)
         self._saving = Pace(SAVE_EVERY, now)
 
     def poke(self) -> None:
@@ -177,6 +177,7 @@ class ConsumerRunner:
         await self._feed.open()
         self._saving.begin()
         self._handling.blocked, _ = await self._ledger.blocked()
+        self._retrying.look()
         saved = standing
         while not self._is_ending():
             try:
@@ -202,12 +203,11 @@ class ConsumerRunner:
         if standing.status is not Status.RUNNING:
             await self._wait(LOOK)
             return standing, saved
-        if self._trying.is_due() and await self._retrying.run(standing):
-            self._trying.hurry()
+        has_tried = await self._retrying.run(standing)
         arrival = await self._feed.take(standing)
         if arrival is None:
             saved = await self._save_in_time(standing, saved)
-            await self._wait(LOOK)
+            await self._wait(0.0 if has_tried else min(LOOK, self._retrying.delay))
         elif arrival.gap is not None:
             standing = saved = await self._meet(arrival.gap, standing)
         elif not arrival.records:
@@ -225,6 +225,7 @@ class ConsumerRunner:
         standing = await self._handling.run(arrival, standing)
         self._saving.begin()
         if before or self._handling.blocked:
+            self._retrying.look()
             _, count = await self._ledger.blocked()
             if count >= self._consumer.max_parked:
                 standing = stop_full(standing, count, most=self._consumer.max_parked)
@@ -246,7 +247,7 @@ class ConsumerRunner:
         self._feed.forget()
         standing = await self._ledger.standing()
         self._handling.blocked, _ = await self._ledger.blocked()
-        self._trying.hurry()
+        self._retrying.look()
         return standing, standing
 
     async def _save_in_time(self, standing: Standing, saved: Standing) -> Standing:

@@ -74,6 +74,7 @@ class ConsumerStatements(msgspec.Struct, frozen=True):
     count: str = f"SELECT count(*) {_MINE}"
     has_key: str = f"SELECT 1 {_MINE} AND key = ? LIMIT 1"
     due: str = f"SELECT seq, {_PARKED} {_MINE} AND due_at <= ? ORDER BY due_at, seq LIMIT ?"
+    next_due: str = f"SELECT min(due_at) {_MINE}"
     parked: str = f"SELECT seq, {_PARKED} {_MINE} AND seq > ? ORDER BY seq LIMIT ?"
     put_off: str = (
         "UPDATE {p}trunkline_consumer_parked SET attempts = ?, error = ?, due_at = ? "

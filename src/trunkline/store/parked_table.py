@@ -83,6 +83,11 @@ class ParkedTable:
         """Return messages that may be tried now, the first of their key each."""
         return list(map(_message, await self._database.fetch(self._sql.due, consumer, now, limit)))
 
+    async def next_due(self, consumer: str) -> float | None:
+        """Return when the next message may be tried, Unix seconds, or None for never."""
+        found: float | None = (await self._database.fetch(self._sql.next_due, consumer))[0][0]
+        return found
+
     async def listing(
         self, consumer: str, *, after: int = 0, limit: int = 1000
     ) -> list[ParkedMessage]:
