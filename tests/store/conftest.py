@@ -7,3 +7,4 @@ from tests.store.databases import (  # noqa: F401 - fixtures
     schema,
     sqlite_ground,
 )
+from tests.store.desk import desk  # noqa: F401 - a fixture

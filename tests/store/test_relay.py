@@ -10,84 +10,11 @@ import asyncpg
 import pytest
 
 from tests.store.databases import arrived, path_of, until
+from tests.store.desk import Desk, draft
 from trunkline import Trunkline
-from trunkline.errors import LeaseLostError, LogUnavailableError
-from trunkline.log.memory import MemoryLog
-from trunkline.log.retention import Retention
-from trunkline.model.channel import ChannelKey
-from trunkline.model.message import Draft, Limits
-from trunkline.sql.opening import place_of
+from trunkline.errors import LogUnavailableError
 from trunkline.store import outbox as outbox_module
-from trunkline.store.envelope import seal
-from trunkline.store.lease import Lease
-from trunkline.store.outbox import Outbox
-from trunkline.store.schema import migrate
-from trunkline.store.transfer import JointTransfer, NotedTransfer
 from trunkline.testing.clock import ManualClock
-
-
-def draft(data, name="/a", **options):
-    return Draft(channel=ChannelKey(name), data=b"%d" % data, **options)
-
-
-class Desk:
-    """Be a store in a database, with a log elsewhere, driven by hand."""
-
-    def __init__(self, database, outbox, clock):
-        self.database = database
-        self.outbox = outbox
-        self.clock = clock
-        self.log = MemoryLog.from_url(
-            "memory://", retention=Retention(Limits(None, None)), clock=clock, options={}
-        )
-
-    def lease(self):
-        return Lease(self.database, "relay", clock=self.clock)
-
-    async def transfer(self, log=None):
-        lease = self.lease()
-        await take(lease, self.clock)
-        return NotedTransfer(
-            self.outbox, log or self.log, lease, clock=self.clock, receipt_age=86400.0
-        )
-
-    async def leave(self, *transactions):
-        """Leave transactions of sealed messages, each under a commit of its own."""
-        for number, rows in enumerate(transactions):
-            async with self.database.transaction() as tx:
-                for row in rows:
-                    sealed = row if isinstance(row, bytes) else seal(row)
-                    if tx.dialect == "sqlite":
-                        await tx.execute(
-                            "INSERT INTO trunkline_outbox (token, draft) VALUES (?, ?)",
-                            f"t{number}",
-                            sealed,
-                        )
-                    else:
-                        table = f"{self.database.schema}trunkline_outbox"
-                        await tx.execute(f"INSERT INTO {table} (draft) VALUES ($1)", sealed)
-
-    async def data(self, name="/a"):
-        page = await self.log.read(ChannelKey(name), 0, 10_000)
-        return [int(record.data) for record in page.records]
-
-
-async def take(lease, clock):
-    """Take a lease, waiting for a dead holder's as long as it takes by the clock."""
-    while not await lease.try_acquire():
-        clock.advance(1.0)
-
-
-@pytest.fixture
-async def desk(ground):
-    clock = ManualClock()
-    database = await place_of(ground.url).open()
-    desk = Desk(database, Outbox(database, await migrate(database)), clock)
-    await desk.log.open()
-    yield desk
-    await desk.log.close()
-    await database.close()
-
 
 # -- order ------------------------------------------------------------------------------------
 
@@ -294,77 +221,7 @@ async def test_a_batch_that_the_log_may_have_forgotten_is_parked(desk, monkeypat
     assert ["interrupted" in one.error for one in await desk.outbox.parked()] == [True, True]
 
 
-# -- leases -----------------------------------------------------------------------------------
-
-
-async def test_a_living_holder_keeps_the_lease_and_a_silent_one_loses_it(desk):
-    first, second = desk.lease(), desk.lease()
-    assert await first.try_acquire()
-    for _ in range(10):
-        assert not await second.try_acquire()
-        desk.clock.advance(1.0)
-        await first.keep()
-    for _ in range(3):
-        assert not await second.try_acquire()
-        desk.clock.advance(1.0)
-    desk.clock.step(-86400)  # no wall clock is asked
-    assert await second.try_acquire()
-    assert second.epoch == 2
-    desk.clock.advance(1.0)
-    with pytest.raises(LeaseLostError):
-        await first.keep()
-    assert first.epoch == 0
-
-
-async def test_a_lease_given_up_is_free_at_once(desk):
-    first, second = desk.lease(), desk.lease()
-    assert await first.try_acquire()
-    await first.release()
-    await first.release()
-    assert await second.try_acquire()
-
-
-async def test_one_of_many_takes_a_free_lease(desk):
-    leases = [desk.lease() for _ in range(8)]
-    taken = await asyncio.gather(*(lease.try_acquire() for lease in leases))
-    assert taken.count(True) == 1
-
-
-async def test_a_deposed_relay_moves_nothing_more(desk, monkeypatch):
-    await desk.leave([draft(1)], [draft(2)])
-    old = await desk.transfer()
-    append = desk.log.append
-
-    async def slow(groups):
-        # While it appends it is taken for dead, and another does the work.
-        monkeypatch.setattr(desk.log, "append", append)
-        new = await desk.transfer()
-        assert await new.move() == 2
-        return await append(groups)
-
-    monkeypatch.setattr(desk.log, "append", slow)
-    with pytest.raises(LeaseLostError):
-        await old.move()
-    with pytest.raises(LeaseLostError):
-        await old.move()
-    assert await desk.data() == [1, 2]
-
-
-async def test_a_deposed_relay_in_the_log_s_database_moves_nothing(ground):
-    async with ground.line(services="off") as line:
-        store, clock = line._store, ManualClock()
-        desk = Desk(store.outbox.database, store.outbox, clock)
-        await desk.leave([draft(1)])
-        old, new = desk.lease(), desk.lease()
-        await take(old, clock)
-        await take(new, clock)
-        transfers = [
-            JointTransfer(store.outbox, line._standby.engine, one, clock) for one in (old, new)
-        ]
-        with pytest.raises(LeaseLostError):
-            await transfers[0].move()
-        assert await transfers[1].move() == 1
-        assert await arrived(line, 1) == [1]
+# -- several ---------------------------------------------------------------------------------
 
 
 async def test_two_lines_relay_each_message_once(ground):

@@ -56,7 +56,12 @@ async def migrate(database: Database) -> str:
     if await missing(database):
         async with database.transaction() as tx:
             await _run_missing(database, tx, sql)
-    return str((await database.fetch(sql.read_store))[0][0])
+    found = await database.fetch(sql.read_store)
+    if not found:  # also after the statements were run by hand
+        async with database.transaction() as tx:
+            await tx.execute(sql.found_store, secrets.token_hex(4))
+        found = await database.fetch(sql.read_store)
+    return str(found[0][0])
 
 
 async def _run_missing(database: Database, tx: Transaction, sql: Statements) -> None:
@@ -75,7 +80,6 @@ async def _run_missing(database: Database, tx: Transaction, sql: Statements) -> 
         for statement in _statements(step, schema):
             await tx.execute(statement)
         await tx.execute(sql.note_version, step.version, step.name)
-    await tx.execute(sql.found_store, secrets.token_hex(4))
 
 
 def _missing(database: Database, version: int) -> list[Migration]:
