@@ -117,6 +117,11 @@ class NatsServer:
         return f"nats://{HOST}:{self.port}"
 
     @property
+    def folder(self) -> Path:
+        """Return where JetStream keeps its files."""
+        return self._folder / "js"
+
+    @property
     def pid(self) -> int:
         """Return the process's id, 0 if it was never started."""
         return self._server.pid

@@ -202,9 +202,7 @@ class Appends:
                 lane = self._lanes[key] = Lane(key)
             lane.units.append(unit)
             self._ready[key] = lane
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._start)
+        self._go_on()
         return done
 
     def _refusal(self, group: Group) -> Outcome | None:
@@ -263,7 +261,7 @@ class Appends:
             if lane.is_busy or not units:
                 continue
             draft = units[0].draft
-            if draft is not None and len(units) < WORTH_A_BATCH:
+            if draft is not None and len(units) < WORTH_A_BATCH and not self._line.is_suspect:
                 shot = volley.load(draft)
                 if shot is not None:
                     self._fire(shot, lane)

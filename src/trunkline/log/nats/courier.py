@@ -35,6 +35,9 @@ class Answer(NamedTuple):
         return int(text) if text.isdigit() else 0
 
 
+#: What a request that could not be sent is answered with: as if nobody were there.
+NOT_SENT: Final = Answer(b"NATS/1.0 503\r\n\r\n", b"")
+
 Hear = Callable[[Answer | None], None]
 
 
@@ -95,10 +98,16 @@ class Courier:
         self, subject: str, header: bytes, payload: bytes, hear: Hear, *, within: float
     ) -> None:
         """Send a request; *hear* is called once, with the answer or None, never from here."""
+        if not self._wire.is_up:
+            self._loop.call_soon(self._tell, hear, NOT_SENT)
+            return
         self._wire.send(subject, self._await(hear, within, is_many=False), header, payload)
 
     def ask_many(self, subject: str, payload: bytes, hear: Hear, *, within: float) -> None:
         """Send a request with many answers, of which the last has a status, or None ends them."""
+        if not self._wire.is_up:
+            self._loop.call_soon(self._tell, hear, NOT_SENT)
+            return
         self._wire.send(subject, self._await(hear, within, is_many=True), b"", payload)
 
     async def call(

@@ -72,6 +72,15 @@ class _Parts:
         self.upkeep: Upkeep
         self.news: News
 
+    def lose(self) -> None:
+        """Settle what was under way when the connection broke."""
+        self.line.lose()
+        self.courier.lose()
+
+    def found(self) -> None:
+        """Let those go on who wait for the connection."""
+        self.courier.found()
+
 
 class NatsLog(Log):
     """Keep the line in NATS JetStream, which several processes and machines share.
@@ -139,8 +148,8 @@ class NatsLog(Log):
         if client is None:
             return await connect(
                 self._address,
-                lost=lambda: _each(parts, Courier.lose),
-                found=lambda: _each(parts, Courier.found),
+                lost=lambda: _each(parts, _Parts.lose),
+                found=lambda: _each(parts, _Parts.found),
             )
         if not client.is_connected:
             raise LogError("the NATS client that was given is not connected: connect it first")
@@ -260,7 +269,7 @@ class NatsLog(Log):
         return parts
 
 
-def _each(parts: Sequence[_Parts], tell: Callable[[Courier], None]) -> None:
-    """Tell the courier, once there is one."""
+def _each(parts: Sequence[_Parts], tell: Callable[[_Parts], None]) -> None:
+    """Tell the log's parts, once there are any."""
     for one in parts:
-        tell(one.courier)
+        tell(one)

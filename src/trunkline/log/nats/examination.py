@@ -25,7 +25,7 @@ from trunkline.log.nats.jetstream import (
     StreamInfo,
     UnansweredError,
 )
-from trunkline.log.nats.line import check_stream
+from trunkline.log.nats.streams import check_stream
 from trunkline.model.message import MAX_MESSAGE_BYTES
 from trunkline.runtime.clock import SystemClock
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -25,17 +25,16 @@ from trunkline.log.nats.era import Era
 from trunkline.log.nats.jetstream import (
     NOT_ENABLED,
     PENDING_LAST,
-    STREAM_EXISTS,
     STREAM_NOT_FOUND,
     WRONG_LAST,
     ApiError,
     JetStream,
-    RegressedError,
     Stored,
     StreamConfig,
     UnansweredError,
     ack_of,
 )
+from trunkline.log.nats.streams import Streams, check_stream
 from trunkline.log.retention import Retention
 from trunkline.model.position import EPOCH_BYTES
 from trunkline.runtime.clock import Clock, jitter
@@ -49,6 +48,8 @@ SOON: Final = 0.01
 LATER: Final = 0.4
 #: Seconds that somebody else gets to finish a reset before the messages count as lost.
 RESET_WAIT: Final = 2.0
+#: Seconds after which what looks like a loss is looked at again.
+SURE: Final = 0.1
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -83,26 +84,33 @@ class Line:
         self._jet = jet
         self._retention = retention
         self._clock = clock
-        self._prefix = f"tl.{address.line}."
-        self.marks_stream = f"{address.stream}_marks"
+        self._streams = Streams(address, jet)
         self._looking: asyncio.Lock = asyncio.Lock()
         #: Whether every append goes as an atomic batch.
         self.is_batching = False
         self.era = Era("", "", stream="", subjects="")
+        #: Whether the connection broke since the line was last looked at.
+        self.is_suspect = False
+        self._losses = 0
         self.told: Callable[[], None] = lambda: None
+
+    @property
+    def marks_stream(self) -> str:
+        """Return the name of the stream of marks."""
+        return self._streams.marks
 
     @property
     def news(self) -> tuple[str, str]:
         """Return the subjects under which messages and marks are told of."""
-        return self._prefix + "w.>", self._prefix + "y.>"
+        return self._streams.prefix + "w.>", self._streams.prefix + "y.>"
 
     @property
     def _record_subject(self) -> str:
-        return self._prefix + "x.line"
+        return self._streams.prefix + "x.line"
 
     def floors(self, era: Era) -> str:
         """Return what the subjects of an era's floors begin with."""
-        return f"{self._prefix}x.f.{era.token}."
+        return f"{self._streams.prefix}x.f.{era.token}."
 
     async def open(self) -> None:
         """Find the line's streams, or make them.
@@ -124,7 +132,7 @@ class Line:
                 f"JetStream does not answer at {self._address.place}: start nats-server with -js, "
                 "or wait until the cluster has elected a leader"
             ) from error
-        await self._ensure(self._marks_config())
+        await self._streams.make_marks()
         await self._look()
 
     async def persist(self, call: Callable[[Era], Awaitable[T]]) -> T:
@@ -141,10 +149,11 @@ class Line:
         while True:
             era = self.era
             try:
+                if self.is_suspect:
+                    await self.confirm()
+                    era = self.era
                 return await call(era)
             except UnansweredError as error:
-                if isinstance(error, RegressedError):
-                    await self.regressed(era)
                 if self._clock.monotonic() >= deadline:
                     raise LogUnavailableError(
                         f"{error}: no answer for {self._address.timeout:g} seconds from "
@@ -167,7 +176,7 @@ class Line:
             Whether the era is another one now.
         """
         await self._courier.wait_up(LATER)
-        if self.era is era:
+        if self.era is era and self._courier.is_up:
             try:
                 await self._look()
             except LogError as error:
@@ -183,13 +192,28 @@ class Line:
         async with self._looking:
             old, seq = await self._read_record()
             fresh = await self._make_messages()
-            await self._jet.delete(self._stream(old))
+            await self._jet.delete(self._streams.messages(old.token))
             if not await self.publish(self._record_subject, msgspec.json.encode(fresh), seq):
-                await self._jet.delete(self._stream(fresh))
+                await self._jet.delete(self._streams.messages(fresh.token))
                 fresh, _ = await self._read_record()
             self._enter(fresh)
-        await self._jet.purge(self.marks_stream, f"{self._prefix}x.f.{old.token}.>")
+        await self._jet.purge(self.marks_stream, f"{self._streams.prefix}x.f.{old.token}.>")
         return fresh.epoch
+
+    def lose(self) -> None:
+        """Note that the connection broke."""
+        self._losses += 1
+        self.is_suspect = True
+
+    async def confirm(self) -> None:
+        """Look, after the connection broke, whether the line is what it was.
+
+        Raises:
+            LogError: That could not be found out.
+        """
+        async with self._looking:
+            if self.is_suspect:
+                await self._look_now()
 
     async def check(self) -> bool:
         """Ask whether the line's record still says our era; tell whether it does not."""
@@ -229,75 +253,93 @@ class Line:
         """Return a mark as the leader has it."""
         return await self._jet.last(self.marks_stream, subject)
 
-    async def regressed(self, era: Era) -> None:
-        """Begin a new epoch on the same stream, if it has lost what was acknowledged.
+    async def _look(self) -> None:
+        """Enter the era that the record says."""
+        async with self._looking:
+            await self._look_now()
+
+    async def _look_now(self) -> None:
+        losses = self._losses
+        self._enter(await self._find())
+        self.is_suspect = losses != self._losses
+
+    async def _find(self) -> Record:
+        """Read the record; make what is missing."""
+        era, head = self.era, self.era.head
+        try:
+            found = await self._jet.last(self._streams.marks, self._record_subject)
+        except ApiError as error:
+            if error.number != STREAM_NOT_FOUND:
+                raise
+            await self._streams.make_marks()
+            found = None
+        if found is None:
+            return await self._begin(0)
+        record = msgspec.json.decode(found.payload, type=Record)
+        last = await self._last_seq(record)
+        if last is None:
+            return await self._await_reset(found.seq)
+        if record.epoch == era.epoch and last < head and await self._is_behind(record, head):
+            return await self._renew(record, found.seq)
+        return record
+
+    async def _is_behind(self, record: Record, head: int) -> bool:
+        """Look again, for a leader that was just elected might answer too early."""
+        await asyncio.sleep(SURE)
+        last = await self._last_seq(record)
+        return last is not None and last < head
+
+    async def _renew(self, record: Record, seq: int) -> Record:
+        """Begin a new epoch on a stream that has lost what was acknowledged.
 
         A restored backup, or a power loss under servers that do not sync, gives numbers to other
         messages than before: everybody must be told.
         """
-        info = await self._jet.info(era.stream)
-        if info.state.last_seq >= era.head:
-            return
-        async with self._looking:
-            record, seq = await self._read_record()
-            if record.epoch == era.epoch:
-                logger.error("the stream %s has lost messages: a new epoch begins", era.stream)
-                fresh = Record(secrets.token_hex(EPOCH_BYTES), record.token)
-                if not await self.publish(self._record_subject, msgspec.json.encode(fresh), seq):
-                    fresh, _ = await self._read_record()
-                record = fresh
-            self._enter(record)
+        logger.error("the line %s has lost messages: a new epoch begins", self._address.line)
+        fresh = Record(secrets.token_hex(EPOCH_BYTES), record.token)
+        if await self.publish(self._record_subject, msgspec.json.encode(fresh), seq):
+            return fresh
+        return (await self._read_record())[0]
 
-    async def _look(self) -> None:
-        """Read the record, and enter the era that it says; make what is missing."""
-        async with self._looking:
-            try:
-                found = await self._jet.last(self.marks_stream, self._record_subject)
-            except ApiError as error:
-                if error.number != STREAM_NOT_FOUND:
-                    raise
-                await self._ensure(self._marks_config())
-                found = None
-            if found is None:
-                self._enter(await self._begin(0))
-                return
-            record = msgspec.json.decode(found.payload, type=Record)
-            if not await self._is_there(record):
-                record = await self._await_reset(record, found.seq)
-            self._enter(record)
-
-    async def _await_reset(self, lost: Record, seq: int) -> Record:
+    async def _await_reset(self, seq: int) -> Record:
         """Let somebody finish a reset; begin a new epoch when nobody does."""
         deadline = self._clock.monotonic() + RESET_WAIT
         while self._clock.monotonic() < deadline:
             await asyncio.sleep(SOON)
             record, _ = await self._read_record()
-            if (record != lost and await self._is_there(record)) or await self._is_there(lost):
+            if await self._last_seq(record) is not None:
                 return record
-        logger.error("the stream %s is gone: a new epoch begins", self._stream(lost))
+        logger.error("the stream of the line %s is gone: a new epoch begins", self._address.line)
         return await self._begin(seq)
 
     async def _begin(self, seq: int) -> Record:
         fresh = await self._make_messages()
         if await self.publish(self._record_subject, msgspec.json.encode(fresh), seq):
             return fresh
-        await self._jet.delete(self._stream(fresh))
+        await self._jet.delete(self._streams.messages(fresh.token))
         record, _ = await self._read_record()
         return record
 
-    def _stream(self, record: Record) -> str:
-        return f"{self._address.stream}_{record.token}"
+    async def _make_messages(self) -> Record:
+        epoch = secrets.token_hex(EPOCH_BYTES)
+        window = self._retention.receipt_age
+        self._note(await self._streams.make_messages(epoch, window=window))
+        return Record(epoch, epoch)
 
-    async def _is_there(self, record: Record) -> bool:
+    def _note(self, config: StreamConfig) -> None:
+        self.is_batching = config.num_replicas > 1 or self._address.is_always_synced
+
+    async def _last_seq(self, record: Record) -> int | None:
+        """Return the last sequence of a record's stream, None when the stream is gone."""
         try:
-            info = await self._jet.info(self._stream(record))
+            info = await self._jet.info(self._streams.messages(record.token))
         except ApiError as error:
             if error.number == STREAM_NOT_FOUND:
-                return False
+                return None
             raise
         check_stream(info.config)
-        self.is_batching = info.config.num_replicas > 1 or self._address.is_always_synced
-        return True
+        self._note(info.config)
+        return info.state.last_seq
 
     async def _read_record(self) -> tuple[Record, int]:
         found = await self._jet.last(self.marks_stream, self._record_subject)
@@ -311,89 +353,7 @@ class Line:
         self.era = Era(
             record.epoch,
             record.token,
-            stream=self._stream(record),
-            subjects=f"{self._prefix}m.{record.token}.",
+            stream=self._streams.messages(record.token),
+            subjects=self._streams.subjects(record.token),
         )
         self.told()
-
-    async def _make_messages(self) -> Record:
-        epoch = secrets.token_hex(EPOCH_BYTES)
-        record = Record(epoch, epoch)
-        subjects = f"{self._prefix}m.{epoch}.>"
-        window = int(max(self._retention.receipt_age, self._address.timeout * 4) * 1e9)
-        config = {
-            "name": self._stream(record),
-            "subjects": [subjects],
-            "allow_direct": True,
-            "allow_atomic": True,
-            "duplicate_window": window,
-            "republish": {
-                "src": subjects,
-                "dest": f"{self._prefix}w.{epoch}.>",
-                "headers_only": True,
-            },
-        }
-        info = await self._ensure(config)
-        self.is_batching = info.num_replicas > 1 or self._address.is_always_synced
-        return record
-
-    def _marks_config(self) -> Mapping[str, Any]:
-        return {
-            "name": self.marks_stream,
-            "subjects": [self._prefix + "x.>"],
-            "allow_direct": True,
-            "max_msgs_per_subject": 1,
-            "republish": {"src": self._prefix + "x.>", "dest": self._prefix + "y.>"},
-        }
-
-    async def _ensure(self, config: Mapping[str, Any]) -> StreamConfig:
-        """Make a stream, unless there is one."""
-        full = {
-            "retention": "limits",
-            "discard": "old",
-            "storage": self._address.storage,
-            "num_replicas": self._address.replicas,
-            **config,
-        }
-        try:
-            return (await self._jet.create(full)).config
-        except ApiError as error:
-            if error.number != STREAM_EXISTS:
-                raise LogError(
-                    f"NATS cannot make the stream {config['name']} with replicas="
-                    f"{self._address.replicas} and storage={self._address.storage}: {error}"
-                ) from error
-        info = await self._jet.info(config["name"])
-        return info.config
-
-
-def check_stream(config: StreamConfig) -> None:
-    """Check that a stream of messages drops nothing by itself and takes what we send.
-
-    Raises:
-        LogError: A setting does not fit; the message names it and the command that mends it.
-    """
-    wrong: list[str] = [
-        f"--{name.replace('_', '-')}=-1"
-        for name in ("max_msgs", "max_bytes", "max_msgs_per_subject")
-        if getattr(config, name) > 0
-    ]
-    if config.max_age > 0:
-        wrong.append("--max-age=0")
-    if 0 < config.max_msg_size < 1024 * 1024 + 1024:
-        wrong.append("--max-msg-size=-1")
-    wrong += [
-        f"--{option}"
-        for option, holds in (
-            ("allow-direct", config.allow_direct),
-            ("allow-batch", config.allow_atomic),
-            ("retention=limits", config.retention == "limits"),
-            ("no-deny-purge", not config.deny_purge),
-        )
-        if not holds
-    ]
-    if wrong or config.sealed:
-        raise LogError(
-            f"the stream {config.name} has settings under which messages or their order would be "
-            f"lost: nats stream edit {config.name} {' '.join(wrong)}"
-        )

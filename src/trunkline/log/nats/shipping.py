@@ -16,7 +16,6 @@ from trunkline.log.nats.jetstream import (
     STREAM_NOT_FOUND,
     ApiError,
     JetStream,
-    RegressedError,
     UnansweredError,
     ack_of,
 )
@@ -83,7 +82,7 @@ class Shipper:
     def ship(self, shipment: Shipment) -> None:
         """Send at once what can be decided at once; look up the rest first."""
         shipment.deadline = self._clock.monotonic() + self._timeout
-        plan = self._decide(shipment)
+        plan = None if self._line.is_suspect else self._decide(shipment)
         if plan is None or plan.refused or not plan.is_ready:
             self._mend(shipment, None, None)
         elif not plan.rows:
@@ -211,11 +210,10 @@ class Shipper:
         logger.debug("an append waits: %s", error)
         plan = course.plan
         era = self._line.era if plan is None else plan.era
-        if isinstance(error, RegressedError):
-            await self._line.regressed(era)
         course.answer = None
         if await self._line.recover(era):
-            course.plan = None  # whatever became of it, the reset erased it
+            if plan is None or not plan.is_doubtful or self._line.era.token != era.token:
+                course.plan = None  # it is refused by now, or the reset erased it
             return True
         if plan is not None and not plan.is_doubtful:
             course.plan = None
@@ -240,6 +238,8 @@ class Shipper:
         fresh: set[ChannelKey] = set()
         is_probed = False
         while True:
+            if self._line.is_suspect:
+                await self._line.confirm()
             era = self._line.era
             unknown = {key for key in shipment.channels if era.entry(key) is None}
             await self.judge.load(era, unknown)
