@@ -363,8 +363,10 @@ class Trunkline(ConsumingBus):
         )
 
     def _relay_if_allowed(self) -> None:
-        if self.settings.services == "auto" and self._services is not None:
-            self._services.start(self._store.relays)
+        """Run the relays, those of outboxes attached just now too."""
+        mode, running = self.settings.services, self._services
+        if running is not None and mode != "off":
+            running.start(self._store.relays if mode == "auto" else self.services())
 
     def _find_database(self) -> DatabasePlace | None:
         settings = self.settings

@@ -155,11 +155,12 @@ class Pool:
     async def _give(self, connection: Connection, *, is_sound: bool = True) -> None:
         """Take a connection back; one that is in doubt is not used again."""
         try:
-            if not is_sound or self._is_closed or connection.is_in_transaction():
+            is_sound = is_sound and not self._is_closed and not connection.is_closed()
+            if not is_sound or connection.is_in_transaction():
                 self._database.discard(connection)
             elif self._database.address.pool is not None:
                 await self._database.give_back(connection)
-            elif not connection.is_closed():
+            else:
                 self._free.append(connection)
         finally:
             self._leave()
