@@ -74,10 +74,12 @@ def writable_key(name: str, site_id: str | None, *, internal: bool = False) -> C
     Raises:
         GrammarError: The name or the site is outside the grammar.
     """
-    if not isinstance(name, str) or not isinstance(site_id, str | None):
-        check_name(name)
-        check_site(site_id)
-    return _writable_key(name, site_id, internal)
+    try:
+        return _writable_key(name, site_id, internal)
+    except TypeError:  # it cannot be hashed, so it is no text
+        raise GrammarError(
+            f"a channel and a site are text, not {type(name).__name__} and {type(site_id).__name__}"
+        ) from None
 
 
 # Applications publish to the same channels again and again: checking costs more than encoding.
