@@ -7,7 +7,6 @@ only read may be answered by any replica (``DIRECT.GET``).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -32,9 +31,6 @@ DUPLICATE_IN_BATCH: Final = 10201
 #: Seconds to wait for one answer.
 PATIENCE: Final = 2.0
 READ_PATIENCE: Final = 5.0
-#: Seconds that a leader gets to show what was heard of, and between two looks.
-APPLY_PATIENCE: Final = 5.0
-APPLY_LOOK: Final = 0.2
 #: Subjects that one request for last messages may name; the server's limit is 1024.
 LAST_SUBJECTS: Final = 1000
 
@@ -211,20 +207,6 @@ class JetStream:
         """Describe a stream, on wish with the number of messages of each subject."""
         body = {"subjects_filter": subjects, "offset": offset} if subjects else None
         return await self._ask(f"STREAM.INFO.{stream}", body, StreamInfo, within=READ_PATIENCE)
-
-    async def reaches(self, stream: str, seq: int) -> bool:
-        """Tell whether a stream has a sequence that was heard of, or has it soon.
-
-        One server has what it told of. A leader that was just elected has yet to apply what a
-        majority has in its journal.
-        """
-        deadline = asyncio.get_running_loop().time() + APPLY_PATIENCE
-        while (info := await self.info(stream)).state.last_seq < seq:
-            is_late = asyncio.get_running_loop().time() >= deadline
-            if is_late or info.config.num_replicas == 1:
-                return False
-            await asyncio.sleep(APPLY_LOOK)
-        return True
 
     async def delete(self, stream: str) -> bool:
         """Delete a stream; tell whether it was there."""
