@@ -153,9 +153,12 @@ class FaultProxy:
             way.delay, way.rate, way.held = 0.0, None, 0
             way.open.set()
 
+    def _is_refusing(self) -> bool:
+        return self._refuses
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        if self._refuses:
+        if self._is_refusing():
             _reset(writer)
             return
         try:
@@ -165,7 +168,7 @@ class FaultProxy:
             return
         connection = _Connection((reader, writer), target)
         self._connections.add(connection)
-        if self._refuses:  # since then
+        if self._is_refusing():  # since then
             connection.reset()
         try:
             await connection.run(self._requests, self._answers)
