@@ -22,13 +22,14 @@ from tests.faults.strikes import STRIKES
 def main() -> None:
     """Run what the command line asks for; exit with 1 when a promise was broken."""
     given = _arguments()
-    rows, are_clean = [], True
+    rows: list[Row] = []
+    are_clean = True
     for engine, fault in _places(given):
         cells = [
             _run(engine, fault, seed=given.seed + turn, given=given) for turn in range(given.runs)
         ]
         are_clean = are_clean and all(cells) and all(one.is_clean for one in cells if one)
-        rows += _rows(cells)
+        rows.append(_row(engine, fault, cells))
         if not given.dry:
             keep(rows)
     sys.exit(not are_clean)
@@ -69,9 +70,13 @@ def _run(engine: str, fault: str, *, seed: int, given: argparse.Namespace) -> Ce
     return cell
 
 
-def _rows(cells: list[Cell | None]) -> list[Row]:
+def _row(engine: str, fault: str, cells: list[Cell | None]) -> Row:
+    """Return a cell's row; a run that did not come to its end is no run that went well."""
     whole = [one for one in cells if one is not None]
-    return [row_of(whole)] if whole else []
+    row = row_of(whole) if whole else Row(engine=engine, fault=fault)
+    if len(whole) < len(cells):
+        row = msgspec.structs.replace(row, broken=[*row.broken, "did not come to an end"])
+    return row
 
 
 def _say(text: str) -> None:

@@ -35,14 +35,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     fault: str
-    seeds: list[int]
-    strikes: int
-    messages: int
-    heard: int
-    lost_silently: int
-    lost_announced: int
-    doubtful: int
-    broken: list[str]
+    seeds: list[int] = []
+    strikes: int = 0
+    messages: int = 0
+    heard: int = 0
+    lost_silently: int = 0
+    lost_announced: int = 0
+    doubtful: int = 0
+    broken: list[str] = []
 
 
 def row_of(cells: Iterable[Cell]) -> Row:
