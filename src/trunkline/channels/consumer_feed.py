@@ -108,6 +108,17 @@ class Feed:
         rest = last.records[bisect_right(ids, position.global_id) :]
         return self._keep(Arrival(None, rest, last.position, last.is_at_end))
 
+    def passed(self, position: Position) -> Position:
+        """Return how far a position may move because nothing that is wanted follows it.
+
+        Args:
+            position: Where the consumer stands.
+        """
+        track = self._track
+        if track is None or next_step(position, track.window) is not Step.LIVE:
+            return position
+        return position if track.after(position.global_id, 1) else Position(track.epoch, track.head)
+
     def read_ahead(self, group: asyncio.TaskGroup, arrival: Arrival) -> None:
         """Begin to read the page after one that is about to be handled, if it isn't in memory.
 

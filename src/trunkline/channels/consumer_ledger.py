@@ -111,6 +111,8 @@ class Ledger:
         await self._parked.park(tx, self.name, parked)
         new = msgspec.structs.replace(new, moved_at=self.clock.now())
         await self._table.move(tx, self.name, new, self.fence)
+        if new.status is Status.STOPPED:
+            await self._table.set_status(tx, self.name, new.status, new.reason)
         return new
 
     async def save(

@@ -61,27 +61,35 @@ class Retrying:
             return False
         due = await self._ledger.due(ROUND)
         for one in due:
-            try:
-                await self._try(one, standing)
-            except HandlerError as error:
-                await self._put_off(one, error.cause, standing)
-            except LeaseLostError:
-                raise
-            except ConflictError as error:
-                await self._put_off(one, error, standing)
-            except Exception as error:
-                if not self._is_out(one):
-                    raise
-                await self._put_off(one, error, standing)
-            else:
-                self._strikes.pop(one.seq, None)
-                if not await self._ledger.has_key(one.key):
-                    self._handling.blocked.discard(one.key)
+            failure = await self._failure(one, standing)
+            if failure is not None:
+                await self._put_off(one, failure, standing)
+            elif not await self._ledger.has_key(one.key):
+                self._handling.blocked.discard(one.key)
         if not due:
             now = self._ledger.clock.now()
             next_at = await self._ledger.next_due()
             self._next_at = now + TRUSTED if next_at is None else min(next_at, now + TRUSTED)
         return bool(due)
+
+    async def _failure(self, one: ParkedMessage, standing: Standing) -> Exception | None:
+        """Try a message, and return why it failed, or None.
+
+        Raises:
+            Exception: It is not the message's fault.
+        """
+        try:
+            await self._try(one, standing)
+        except LeaseLostError:
+            raise
+        except HandlerError as error:
+            return error.cause
+        except Exception as error:
+            if isinstance(error, ConflictError) or self._is_out(one):
+                return error
+            raise
+        self._strikes.pop(one.seq, None)
+        return None
 
     async def _try(self, one: ParkedMessage, standing: Standing) -> None:
         if not self._consumer.takes_tx:

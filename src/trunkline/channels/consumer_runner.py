@@ -190,7 +190,8 @@ class ConsumerRunner:
             self._backoff.succeed()
         if self._is_deposed:
             raise LeaseLostError(f"another process has taken over {self.name!r}")
-        await self._save(standing, saved)
+        end = self._feed.passed(standing.position)
+        await self._save(msgspec.structs.replace(standing, position=end), saved)
 
     async def _step(
         self, group: asyncio.TaskGroup, standing: Standing, saved: Standing
@@ -200,6 +201,7 @@ class ConsumerRunner:
             kept = await self._ledger.standing()
             if kept.turn != standing.turn:
                 return await self._look_anew()
+            standing = msgspec.structs.replace(standing, status=kept.status, reason=kept.reason)
         if standing.status is not Status.RUNNING:
             await self._wait(LOOK)
             return standing, saved

@@ -146,7 +146,7 @@ class Consumers:
         )
 
     async def pause(self, name: str, reason: str = "an operator paused it") -> None:
-        """Have a consumer stop where it is.
+        """Have a consumer wait; a page under way is finished.
 
         Args:
             name: Which.
@@ -154,18 +154,16 @@ class Consumers:
 
         Raises:
             UsageError: There is none of this name.
-            ConflictError: Somebody else decided meanwhile.
         """
-        await self._decide(name, status=Status.PAUSED, reason=reason)
+        await self._set_status(name, Status.PAUSED, reason)
 
     async def resume(self, name: str) -> None:
         """Have a paused or stopped consumer go on; behind a gap, with what is still kept.
 
         Raises:
             UsageError: There is none of this name.
-            ConflictError: Somebody else decided meanwhile.
         """
-        await self._decide(name, status=Status.RUNNING, reason="")
+        await self._set_status(name, Status.RUNNING, "")
 
     async def seek(self, name: str, to: Position | str) -> Position:
         """Have a consumer go on elsewhere; a stopped one goes on, a paused one stays paused.
@@ -187,13 +185,15 @@ class Consumers:
         place = self._roster.place
         begun = await begin(place.log, start_of(to), definition.interest, place.clock)
         is_paused = standing.status is Status.PAUSED
-        await self._decide(
-            name,
+        new = msgspec.structs.replace(
+            standing,
             position=begun.position,
             told=begun.told,
             status=Status.PAUSED if is_paused else Status.RUNNING,
             reason=standing.reason if is_paused else "",
         )
+        await self._table().decide(name, new)
+        self._roster.poke(name)
         return begun.position
 
     async def replay(self, name: str) -> Position:
@@ -286,9 +286,11 @@ class Consumers:
             keep=one.keep,
         )
 
-    async def _decide(self, name: str, **changes: object) -> None:
-        _, standing = await self._find(name)
-        await self._table().decide(name, msgspec.structs.replace(standing, **changes))
+    async def _set_status(self, name: str, status: Status, reason: str) -> None:
+        await self._find(name)
+        table = self._table()
+        async with table.database.transaction() as tx:
+            await table.set_status(tx, name, status, reason)
         self._roster.poke(name)
 
     async def _sort_out(self, name: str, seqs: Sequence[int], act: SortOut) -> int:

@@ -41,9 +41,11 @@ class ConsumerStatements(msgspec.Struct, frozen=True):
     holds: str = "SELECT 1 FROM {p}trunkline_lease WHERE name = ? AND epoch = ?"
     # The lease is looked at, and in PostgreSQL locked, in the very statement that moves on.
     move: str = (
-        "UPDATE {p}trunkline_checkpoint SET line_epoch = ?, position = ?, told = ?, status = ?, "
-        f"reason = ?, moved_at = ? WHERE name = ? AND turn = ? AND {_HELD}"
+        "UPDATE {p}trunkline_checkpoint SET line_epoch = ?, position = ?, told = ?, moved_at = ? "
+        f"WHERE name = ? AND turn = ? AND {_HELD}"
     )
+    # Pausing doesn't undo what is under way, and moving doesn't undo a pause.
+    set_status: str = "UPDATE {p}trunkline_checkpoint SET status = ?, reason = ? WHERE name = ?"
     decide: str = (
         "UPDATE {p}trunkline_checkpoint SET line_epoch = ?, position = ?, told = ?, status = ?, "
         "reason = ?, turn = turn + 1 WHERE name = ? AND turn = ?"

@@ -171,8 +171,6 @@ class ConsumerTable:
             self._sql.move,
             *new.position,
             new.told,
-            str(new.status),
-            new.reason,
             new.moved_at,
             name,
             new.turn,
@@ -180,6 +178,10 @@ class ConsumerTable:
         )
         if not moved:
             raise LeaseLostError(f"somebody else has decided about the consumer {name!r}")
+
+    async def set_status(self, tx: Session, name: str, status: Status, reason: str) -> None:
+        """Have a consumer go on or not; a page under way may still be committed."""
+        await tx.execute(self._sql.set_status, str(status), reason, name)
 
     async def decide(self, name: str, new: Standing) -> None:
         """Write an operator's decision; whatever is under way under the old turn can't commit.
