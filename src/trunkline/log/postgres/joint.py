@@ -92,7 +92,7 @@ class JointPostgresTransaction(PostgresTransaction):
             )
         except FAILURES as error:
             raise fault_of(error, address) from error
-        answer = Answer(*row[:4])
+        answer = Answer.parse(row[0])
         self.answers.append((answer, turn.stored(answer)))
         return turn.outcomes(answer)
 
@@ -138,10 +138,12 @@ class JointTransactions:
         """Find whether a commit happened whose answer was lost; raise unless it did."""
         tailing = self._tailing
 
-        async def look(connection: Connection) -> Answer:
+        async def look(connection: Connection) -> str | None:
             statement = tailing.address.sql(sql.SETTLE)
-            row = await connection.fetchrow(statement, *tailing.lock, writer.ident, writer.turn)
-            return Answer(*row)
+            text: str | None = await connection.fetchval(
+                statement, *tailing.lock, writer.ident, writer.turn
+            )
+            return text
 
         if not tx.answers:
             raise LogUnavailableError(
@@ -155,7 +157,7 @@ class JointTransactions:
                 f"{tailing.address.place} went away during a commit and did not come back in time: "
                 "whether it was stored is not known"
             ) from error
-        if found.ids is None:
+        if found is None:
             raise LogUnavailableError(
                 f"{tailing.address.place} went away during a commit: nothing was stored"
             ) from cause
@@ -165,4 +167,4 @@ def _bounded(statement: str, address: Address) -> str:
     """Let the server end a session that holds the tail and falls silent."""
     milliseconds = max(1, round(address.idle_timeout * 1000))
     limit = f"set_config('idle_in_transaction_session_timeout', '{milliseconds}', true)"
-    return statement.replace("hidden FROM", f"hidden, {limit} FROM", 1)
+    return f"{statement}, {limit}"

@@ -10,7 +10,8 @@ from typing import Final
 
 from trunkline.log.port import PAGE_BYTES
 
-_ANSWER: Final = "SELECT epoch, head, answer, hidden FROM {schema}."
+#: Each answers one text, see :class:`trunkline.log.postgres.turns.Answer`.
+_ANSWER: Final = "SELECT {schema}."
 
 
 def _call(function: str, count: int) -> str:

@@ -68,6 +68,12 @@ class Tail:
         self._writer = uuid.UUID(bytes=secrets.token_bytes(16))
         self._turn = 0
         self._connection: Connection | None = None
+        self._asked_at: float | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._sql = {
+            text: self._address.sql(text)
+            for text in (sql.APPEND_ONE, sql.APPEND, sql.APPEND_IF, sql.SETTLE)
+        }
 
     async def store(self, call: Call, until: float) -> Answer:
         """Store a turn, once, whatever happens to the connection meanwhile.
@@ -97,7 +103,7 @@ class Tail:
                     raise fault_of(error, self._address) from error
 
     async def _send(self, connection: Connection, call: Call) -> Answer:
-        return await self._ask(
+        answer = await self._ask(
             connection,
             call.statement,
             *self.lock,
@@ -107,16 +113,34 @@ class Tail:
             self._clock.now(),
             *call.arguments,
         )
+        if answer is None:
+            raise LogError("the append function answered nothing: run the migrations")
+        return answer
 
-    async def _ask(self, connection: Connection, statement: str, *arguments: Any) -> Answer:
+    async def _ask(self, connection: Connection, statement: str, *arguments: Any) -> Answer | None:
         try:
-            async with asyncio.timeout(self._address.reply_timeout):
-                row = await connection.fetchrow(self._address.sql(statement), *arguments)
+            self._asked_at = self._loop.time()
+            if self._watch is None:
+                self._watch = self._loop.call_later(self._address.reply_timeout, self._look)
+            text = await connection.fetchval(self._sql[statement], *arguments)
         except BaseException as error:
             if is_cut(error) or not isinstance(error, Exception):
                 self._forget()
             raise
-        return Answer(*row)
+        finally:
+            self._asked_at = None
+        return None if text is None else Answer.parse(text)
+
+    def _look(self) -> None:
+        """Cut the connection when an answer is overdue; one timer serves many questions."""
+        self._watch = None
+        if self._asked_at is None or self._connection is None:
+            return
+        left = self._asked_at + self._address.reply_timeout - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+        else:
+            self._database.discard(self._connection)
 
     async def _settle(self, cause: BaseException, until: float) -> Answer | None:
         """Find the answer of the last turn; None when it is not stored and never will be."""
@@ -139,7 +163,7 @@ class Tail:
                     self._raise_unknown(error)
                 await asyncio.sleep(0.02)
             else:
-                return found if found.ids is not None else None
+                return found
 
     def _raise_unknown(self, error: BaseException) -> NoReturn:
         raise LogUnavailableError(
@@ -218,5 +242,8 @@ class Tail:
     async def close(self) -> None:
         """Give the connection back. Idempotent."""
         connection, self._connection = self._connection, None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if connection is not None:
             await self._database.give_back(connection)

@@ -7,7 +7,7 @@ stored: which kind a name demands, which limits hold, where in a batch a draft s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from trunkline.errors import KeyReusedError, TrunklineError, VersionConflictError
 from trunkline.log.admission import check_kind, fingerprint
@@ -29,12 +29,18 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Be what an append function returns: epoch, head from before, ids, messages newly hidden."""
+    """Be what an append function returns: epoch, head from before, messages newly hidden, ids."""
 
     epoch: str
     head: int
-    ids: list[int]
     hidden: int
+    ids: list[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text that an append function returns."""
+        epoch, head, hidden, ids = text.split(" ")
+        return cls(epoch, int(head), int(hidden), list(map(int, ids.split(","))))
 
 
 class _Slot:
@@ -233,7 +239,7 @@ class Turn:
         return [next(rest) if one is None else one for one in self._outcomes]
 
     def _receipts(self, answer: Answer) -> list[Outcome]:
-        epoch, head, lasts, _ = answer
+        epoch, head, _, lasts = answer
         found: list[Outcome] = []
         index = 0
         for group in self._groups:

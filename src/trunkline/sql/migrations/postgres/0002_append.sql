@@ -1,6 +1,9 @@
 -- The tail: every append takes the advisory lock first, and each step after it is a statement of
 -- its own, which therefore sees what the lock's previous holder wrote. One statement that locks
 -- and checks would check against the snapshot from before the wait.
+--
+-- An append answers one text: epoch, head from before, messages newly hidden, and its ids, with
+-- commas. A set or a record of several columns would take longer on both sides.
 
 -- Take the tail, for as long as the transaction lasts, and see that its commit will be durable.
 CREATE FUNCTION {schema}.take_tail_v1(in_lock integer, in_wait integer) RETURNS void
@@ -71,24 +74,32 @@ BEGIN
   RETURN NEXT;
 END $$;
 
--- One draft without conditions: few statements, no arrays.
+-- One draft without conditions: no arrays, and the helpers' statements in place, for a lone
+-- publisher waits for each of them.
 CREATE FUNCTION {schema}.append_one_v1(
   in_lock integer, in_wait integer, in_topic text, in_writer uuid, in_turn bigint,
   in_now double precision, in_site text, in_name text, in_data bytea, in_audience bytea,
   in_headers bytea, in_size bigint, in_every bigint, in_age double precision
-) RETURNS TABLE (epoch text, head bigint, answer bigint[], hidden bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+) RETURNS text
+LANGUAGE plpgsql AS $$
+<<own>>
 DECLARE
+  epoch text;
+  head bigint;
+  answer bigint[];
+  hidden bigint := 0;
   at double precision;
   c record;
   new_floor bigint;
   expired record;
   raised bigint;
 BEGIN
-  PERFORM {schema}.take_tail_v1(in_lock, in_wait);
+  PERFORM set_config('lock_timeout', in_wait::text, true),
+          CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'on', true) END,
+          pg_advisory_xact_lock(1953656427, in_lock);
   SELECT l.epoch, l.head, greatest(l.published_at, in_now) INTO epoch, head, at
   FROM {schema}.line l;
-  hidden := 0;
   SELECT t.channel_id, t.last_id, t.floor, t.floor_global,
          CASE WHEN t.floor = t.last_id THEN at ELSE t.oldest_at END AS oldest_at
   INTO c FROM {schema}.channel t WHERE t.site_id = in_site AND t.name = in_name;
@@ -119,9 +130,22 @@ BEGIN
     raised := greatest(raised, expired.floor_global);
   END IF;
   answer := ARRAY[c.last_id];
-  PERFORM {schema}.note_turn_v1(in_writer, in_turn, epoch, head, answer);
-  PERFORM {schema}.advance_line_v1(epoch, head, head + 1, at, raised, in_topic);
-  RETURN NEXT;
+  UPDATE {schema}.writer w
+  SET turn = in_turn, epoch = own.epoch, head = own.head,
+      answer = own.answer, seen_at = now()
+  WHERE w.writer_id = in_writer AND w.turn < in_turn;
+  IF NOT FOUND THEN
+    PERFORM {schema}.note_turn_v1(in_writer, in_turn, epoch, head, answer);
+  END IF;
+  UPDATE {schema}.line l
+  SET head = own.head + 1, published_at = at, floor = greatest(l.floor, raised),
+      revision = l.revision + (raised IS NOT NULL)::int
+  WHERE l.epoch = own.epoch AND l.head = own.head;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the line moved under its lock' USING ERRCODE = '40001';
+  END IF;
+  PERFORM pg_notify(in_topic, epoch || ' ' || head + 1);
+  RETURN concat_ws(' ', epoch, head, hidden, array_to_string(answer, ','));
 END $$;
 
 -- Many drafts for plain channels, none with a condition. Arrays: one element per channel, then
@@ -134,11 +158,16 @@ CREATE FUNCTION {schema}.append_v1(
   in_ages double precision[],
   in_channels bigint[], in_offsets bigint[], in_datas bytea[], in_audiences bytea[],
   in_headers bytea[]
-) RETURNS TABLE (epoch text, head bigint, answer bigint[], hidden bigint)
+) RETURNS text
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+<<own>>
 DECLARE
+  epoch text;
+  head bigint;
+  answer bigint[];
+  hidden bigint := 0;
   at double precision;
   idents bigint[];
   floors bigint[];
@@ -194,7 +223,7 @@ BEGIN
   PERFORM {schema}.advance_line_v1(
     epoch, head, head + cardinality(in_channels), at, raised, in_topic
   );
-  RETURN NEXT;
+  RETURN concat_ws(' ', epoch, head, hidden, array_to_string(answer, ','));
 END $$;
 
 -- Groups that may be refused: each whole or not at all, each seeing those before it. A draft's
@@ -209,11 +238,16 @@ CREATE FUNCTION {schema}.append_if_v1(
   in_expected bigint[], in_sizes bigint[], in_everies bigint[], in_ages double precision[],
   in_key_of bigint[], in_prints bytea[],
   in_key_channels bigint[], in_keys bytea[]
-) RETURNS TABLE (epoch text, head bigint, answer bigint[], hidden bigint)
+) RETURNS text
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+<<own>>
 DECLARE
+  epoch text;
+  head bigint;
+  answer bigint[];
+  hidden bigint := 0;
   at double precision;
   idents bigint[];
   floors bigint[];
@@ -299,10 +333,8 @@ BEGIN
     first := group_end + 1;
   END LOOP;
   answer := messages || globals || verdicts;
-  hidden := 0;
   IF last_global = head THEN
-    RETURN NEXT;
-    RETURN;
+    RETURN concat_ws(' ', epoch, head, hidden, array_to_string(answer, ','));
   END IF;
   INSERT INTO {schema}.channel
     (site_id, name, kind, last_id, floor, floor_global, published_at, oldest_at)
@@ -358,22 +390,25 @@ BEGIN
   END LOOP;
   PERFORM {schema}.note_turn_v1(in_writer, in_turn, epoch, head, answer);
   PERFORM {schema}.advance_line_v1(epoch, head, last_global, at, raised, in_topic);
-  RETURN NEXT;
+  RETURN concat_ws(' ', epoch, head, hidden, array_to_string(answer, ','));
 END $$;
 
 -- Find what became of a turn whose answer was lost. One that is not stored by now never will be.
 CREATE FUNCTION {schema}.settle_v1(
   in_lock integer, in_wait integer, in_writer uuid, in_turn bigint
-) RETURNS TABLE (epoch text, head bigint, answer bigint[], hidden bigint)
-LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  w record;
 BEGIN
   PERFORM {schema}.take_tail_v1(in_lock, in_wait);
-  SELECT w.epoch, w.head, w.answer, 0 INTO epoch, head, answer, hidden
-  FROM {schema}.writer w WHERE w.writer_id = in_writer AND w.turn = in_turn;
+  SELECT t.epoch, t.head, t.answer INTO w
+  FROM {schema}.writer t WHERE t.writer_id = in_writer AND t.turn = in_turn;
   IF NOT FOUND THEN
     PERFORM {schema}.note_turn_v1(in_writer, in_turn, '', 0, NULL);
+    RETURN NULL;
   END IF;
-  RETURN NEXT;
+  IF w.answer IS NULL THEN RETURN NULL; END IF;
+  RETURN concat_ws(' ', w.epoch, w.head, 0, array_to_string(w.answer, ','));
 END $$;
 
 -- A channel's newest message id whose global id is at most in_after. Kept ids are dense and rise
