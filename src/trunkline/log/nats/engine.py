@@ -60,12 +60,12 @@ _forks = _Forks()
 class _Parts:
     """Hold what exists only while the log is open."""
 
-    def __init__(self, wire: Wire, courier: Courier, line: Line) -> None:
+    def __init__(self, wire: Wire, courier: Courier, line: Line, crew: Crew) -> None:
         self.forks = _forks.count
         self.wire = wire
         self.courier = courier
         self.line = line
-        self.crew = Crew("nats line")
+        self.crew = crew
         self.shipper: Shipper
         self.appends: Appends
         self.pages: Pages
@@ -120,7 +120,11 @@ class NatsLog(Log):
         address = self._address
         parts: list[_Parts] = []
         wire = await self._connect(parts)
+        crew = Crew("nats line")
         try:
+            await crew.open()
+            if isinstance(wire, GuestWire):
+                crew.start("sending", wire.run)
             check_server(address, wire.client)
             courier = Courier(wire, self._clock)
             await courier.open()
@@ -134,13 +138,14 @@ class NatsLog(Log):
             )
             await line.open()
         except BaseException:
+            await crew.close()
             await wire.close()
             raise
         self._watchers.bind(asyncio.get_running_loop())
         line.told = self._watchers.wake
-        made = _Parts(wire, courier, line)
+        made = _Parts(wire, courier, line, crew)
         parts.append(made)
-        await self._start(made, jet)
+        self._start(made, jet)
         self._parts = made
 
     async def _connect(self, parts: list[_Parts]) -> Wire:
@@ -155,7 +160,7 @@ class NatsLog(Log):
             raise LogError("the NATS client that was given is not connected: connect it first")
         return GuestWire(client)
 
-    async def _start(self, parts: _Parts, jet: JetStream) -> None:
+    def _start(self, parts: _Parts, jet: JetStream) -> None:
         address, line = self._address, parts.line
         finder = Finder(jet)
         marks = Marks(line, jet, finder)
@@ -188,10 +193,7 @@ class NatsLog(Log):
             max_payload=parts.wire.client.max_payload,
             timeout=address.timeout,
         )
-        await parts.crew.open()
         parts.crew.start("news", parts.news.run)
-        if isinstance(parts.wire, GuestWire):
-            parts.crew.start("sending", parts.wire.run)
         if self._watchers:
             parts.news.want()
 
