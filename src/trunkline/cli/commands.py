@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trunkline.cli.consumers import app as consumers
 from trunkline.cli.flags import (
     InputFlags,
     LineFlags,
@@ -32,6 +33,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(consumers, name="consumers", rich_help_panel="Operate")
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name, such as /orders.")]
 ChannelOrPattern = Annotated[

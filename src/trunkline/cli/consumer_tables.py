@@ -1,0 +1,140 @@
+"""What ``trunkline consumers`` prints: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from trunkline.channels.consumers import Consumers, ConsumerState
+from trunkline.cli.outcome import USAGE, fail
+from trunkline.store.parked_table import ParkedMessage
+
+
+async def print_list(consumers: Consumers, *, as_json: bool) -> None:
+    """Print all consumers."""
+    found = await consumers.list()
+    if as_json:
+        for one in found:
+            print(json.dumps(_object(one)))
+        return
+    _print_table(
+        ("consumer", "status", "behind", "parked", "holder", "channels"),
+        (
+            (
+                one.name,
+                one.status,
+                one.behind,
+                one.parked,
+                one.holder or "-",
+                " ".join(one.channels),
+            )
+            for one in found
+        ),
+    )
+
+
+async def print_one(consumers: Consumers, name: str, *, as_json: bool) -> None:
+    """Print everything about a consumer."""
+    one, gaps = await consumers.show(name), await consumers.gaps(name)
+    told = _object(one)
+    if as_json:
+        print(json.dumps({**told, "gaps": [gap._asdict() for gap in gaps]}))
+        return
+    told["channels"] = " ".join(one.channels)
+    told["moved_at"] = _clock(one.moved_at)
+    told["keep"] = "" if one.keep is None else json.dumps(told["keep"])
+    _print_table(("", ""), ((name, value) for name, value in told.items()))
+    for gap in gaps:
+        print(f"gap ({gap.reason}) after {gap.position} up to {gap.floor}, {_clock(gap.met_at)}")
+
+
+async def print_lag(consumers: Consumers, name: str, *, as_json: bool) -> None:
+    """Print how far a consumer is behind."""
+    lag = await consumers.lag(name)
+    if as_json:
+        print(json.dumps({"name": name, **msgspec.structs.asdict(lag)}))
+        return
+    more = "more than " if lag.is_more else ""
+    age = f", the oldest {lag.seconds:.1f} s old" if lag.messages else ""
+    gap = "; messages before them are gone" if lag.is_broken else ""
+    print(f"{more}{lag.messages} messages{age}{gap}")
+
+
+def print_parked(found: Sequence[ParkedMessage], *, as_json: bool) -> None:
+    """Print parked messages."""
+    if as_json:
+        for one in found:
+            print(json.dumps(_parked(one)))
+        return
+    _print_table(
+        ("number", "state", "tries", "key", "channel", "id", "error"),
+        (
+            (
+                one.seq,
+                one.state,
+                one.attempts,
+                one.key,
+                one.record.channel,
+                one.record.message_id,
+                one.error,
+            )
+            for one in found
+        ),
+    )
+
+
+def chosen(numbers: Sequence[int] | None, *, every: bool) -> Sequence[int]:
+    """Return the numbers given, none for all, and refuse what is neither or both."""
+    if bool(numbers) == every:
+        fail("say which: their numbers, or --all", status=USAGE)
+    return numbers or ()
+
+
+def tell(name: str, what: str, value: object = True, *, as_json: bool) -> None:
+    """Print what was done."""
+    if as_json:
+        print(json.dumps({"name": name, what.replace(" ", "_"): value}))
+    else:
+        print(f"{name}: {what}" + ("" if value is True else f" {value}"))
+
+
+def _object(one: ConsumerState) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(one)
+    return {**told, "position": str(one.position)}
+
+
+def _parked(one: ParkedMessage) -> dict[str, Any]:
+    record = one.record
+    return {
+        "number": one.seq,
+        "state": str(one.state),
+        "attempts": one.attempts,
+        "key": one.key,
+        "channel": record.channel.name,
+        "site_id": record.channel.site_id,
+        "message_id": record.message_id,
+        "global_id": record.global_id,
+        "data": msgspec.json.decode(record.data),
+        "error": one.error,
+        "due_at": one.due_at,
+        "parked_at": one.parked_at,
+    }
+
+
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False, show_header=any(titles))
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    Console(soft_wrap=True).print(table)
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
