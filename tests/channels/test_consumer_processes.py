@@ -1,0 +1,137 @@
+"""Several processes share a consumer: one at a time, each message's effects once, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from tests.channels.consuming import caught_up, consuming, note, notes
+from trunkline.channels import consumer_ledger
+from trunkline.store.lease import Lease
+
+PATIENCE = 0.4  # seconds; for tests that need not be fair to a slow machine's holder
+
+
+@contextlib.asynccontextmanager
+async def process(*arguments):
+    """Run a worker of ours; it is killed in the end."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.channels.consumer_worker",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            started.kill()
+        await started.wait()
+
+
+async def said(started):
+    async with asyncio.timeout(60):
+        line = await started.stdout.readline()
+        return json.loads(line) if line else (await started.stderr.read()).decode()
+
+
+def writing(ground):
+    """Return a line with the workers' consumer."""
+    line = ground.line()
+
+    @line.consumer("c", "/a")
+    async def write(message, tx):
+        await tx.execute(note(ground), message.data)
+        await tx.publish("/copies", message.data)
+
+    return line
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Take leases over from the dead sooner."""
+    monkeypatch.setattr(consumer_ledger, "Lease", functools.partial(Lease, lasts=PATIENCE))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("step", ["called", "written", "moved", "committed"])
+async def test_killed_at_any_step_effects_happen_once(ground, step):
+    async with ground.line() as line:
+        await line.publish_many([("/a", "1"), ("/a", "2"), ("/a", "3")])
+    async with process("stop_at", ground.url, step) as started:
+        assert await said(started) == [step]
+        started.kill()
+        await started.wait()
+    assert await notes(ground) == (["1", "2", "3"] if step == "committed" else [])
+    async with consuming(writing(ground)) as line:
+        await line.publish("/a", "4")
+        await caught_up(line, "c")
+        assert [one.data for one in await line.backlog("/copies")] == ["1", "2", "3", "4"]
+    assert await notes(ground) == ["1", "2", "3", "4"]
+
+
+async def deposed(started):
+    """Wait until a process says that it lost its lease."""
+    async with asyncio.timeout(60):
+        while line := (await started.stderr.readline()).decode():
+            if "consumer:c" in line:
+                return line
+    return ""
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("ground", "takes_tx"),
+    # On SQLite nobody can take over from one that froze inside a transaction, as the one writer.
+    [("sqlite", "free"), ("postgres", "free"), ("postgres", "tx")],
+    indirect=["ground"],
+)
+async def test_a_frozen_one_that_wakes_up_late_changes_nothing(ground, tmp_path, takes_tx):
+    flag = tmp_path / "flag"
+    async with ground.line() as line:
+        await line.publish_many([("/a", "1"), ("/a", "2")])
+    async with process("freeze", ground.url, str(flag), takes_tx) as frozen:
+        assert await said(frozen) == ["within"]
+        os.kill(frozen.pid, signal.SIGSTOP)
+        async with consuming(writing(ground)) as line:
+            await caught_up(line, "c")
+            before = await line.consumers.show("c")
+            flag.touch()
+            os.kill(frozen.pid, signal.SIGCONT)
+            assert "decided" in (told := await deposed(frozen)) or "taken over" in told
+            after = await line.consumers.show("c")
+            assert (after.position, after.moved_at) == (before.position, before.moved_at)
+            await line.publish("/a", "3")
+            await caught_up(line, "c")
+    assert await notes(ground) == ["1", "2", "3"]
+
+
+async def test_two_share_and_one_takes_over_when_the_other_dies(ground):
+    names = ["relay", "consumer:c"]
+    async with ground.line() as line, contextlib.AsyncExitStack() as stack:
+        workers = []
+        for _ in range(2):
+            workers.append(await stack.enter_async_context(process("worker", ground.url)))
+            assert await said(workers[-1]) == names
+        await line.publish_many(("/a", f"{number:03}") for number in range(100))
+        turns = {asyncio.create_task(said(one)): one for one in workers}
+        done, waiting = await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+        (first,) = done
+        assert first.result() == ["000"]
+        holder = turns[first]
+        holder.kill()
+        await line.publish_many(("/a", f"{number:03}") for number in range(100, 200))
+        (heir,) = waiting
+        await heir  # it took over
+        await caught_up(line, "c")
+        assert not any(task.result() in ([], "") for task in turns)
+    assert await notes(ground) == [f"{number:03}" for number in range(200)]
