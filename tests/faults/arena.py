@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 POLL = 0.02
 #: Seconds after which something that should go on counts as stuck.
 PATIENCE = 60.0
+#: Messages read at once when the line is examined: what holds must hold over pages, too.
+PAGE = 20
 MODULES = {"publisher": "tests.faults.publisher"}
 INSIDE = ("line", "handler")
 OUTSIDE = ("sse", "websocket", "long-poll")
@@ -294,7 +296,7 @@ async def read_line(url: str) -> tuple[str, list[Stored]]:
         stored: list[Stored] = []
         after = 0
         while True:
-            page = await log.read_all(after)
+            page = await log.read_all(after, PAGE)
             stored += [
                 Stored(
                     codec.decode(one.data)["n"], one.channel.name,
