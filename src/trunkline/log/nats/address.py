@@ -64,10 +64,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def place(self) -> str:
         """Return the servers for a message, without what they are accessed with."""
-        return ", ".join(
-            server.rpartition("@")[2].partition("://")[2] or server.rpartition("@")[2]
-            for server in self.servers
-        )
+        return ", ".join(server.rpartition("://")[2].rpartition("@")[2] for server in self.servers)
 
     @property
     def is_always_synced(self) -> bool:

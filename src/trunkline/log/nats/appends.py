@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from trunkline.errors import (
@@ -26,6 +25,7 @@ from trunkline.errors import (
 from trunkline.log.nats.courier import Answer
 from trunkline.log.nats.envelope import OVERHEAD
 from trunkline.log.nats.era import Entry
+from trunkline.log.nats.lanes import BATCH_BYTES, BATCH_MESSAGES, Lane, Load, Unit
 from trunkline.log.nats.line import Line
 from trunkline.log.nats.settling import Shipment
 from trunkline.log.nats.shipping import Shipper
@@ -33,12 +33,8 @@ from trunkline.log.nats.subjects import tail
 from trunkline.log.nats.volley import Shot
 from trunkline.log.port import Group, Outcome
 from trunkline.model.channel import ChannelKey, Kind
-from trunkline.model.message import Draft
 from trunkline.runtime.clock import Clock
 
-#: Messages in one atomic batch at most; the server's limit.
-BATCH_MESSAGES: Final = 1000
-BATCH_BYTES: Final = 4 * 1024 * 1024
 #: Drafts that must wait for a channel to make a batch worth its beginning on a single server.
 WORTH_A_BATCH: Final = 20
 #: What may wait for a turn; further callers wait until there is room.
@@ -50,62 +46,6 @@ MAX_YIELD: Final = 0.05
 MAX_LANES: Final = 100_000
 
 
-class Unit:
-    """Be the groups of one call on their way, which are stored in their order."""
-
-    __slots__ = ("channels", "count", "done", "draft", "groups", "size")
-
-    def __init__(
-        self, groups: Sequence[Group], done: asyncio.Future[Sequence[Outcome]], *, size: int
-    ) -> None:
-        self.groups = groups
-        self.done = done
-        self.size = size
-        #: The only draft, when it may take the short way.
-        self.draft: Draft | None = None
-        if len(groups) == 1 and len(groups[0]) == 1:
-            draft = groups[0][0]
-            self.channels: tuple[ChannelKey, ...] = (draft.channel,)
-            self.count = 1
-            if draft.key is None and draft.expected_version is None:
-                self.draft = draft
-        else:
-            found = dict.fromkeys(draft.channel for group in groups for draft in group)
-            self.channels = tuple(found)
-            self.count = sum(map(len, groups))
-
-
-class Lane:
-    """Be the queue before one channel."""
-
-    __slots__ = ("is_busy", "key", "units")
-
-    def __init__(self, key: ChannelKey) -> None:
-        self.key = key
-        self.units: deque[Unit] = deque()
-        self.is_busy = False
-
-
-class _Load:
-    """Be what a shipment is being put together from."""
-
-    def __init__(self) -> None:
-        self.units: list[Unit] = []
-        self.lanes: dict[ChannelKey, Lane] = {}
-        self.count = 0
-        self.size = 0
-        self.began = 0.0
-
-    def has_room(self, unit: Unit) -> bool:
-        count, size = self.count + unit.count, self.size + unit.size
-        return not self.units or (count <= BATCH_MESSAGES and size <= BATCH_BYTES)
-
-    def add(self, unit: Unit) -> None:
-        self.units.append(unit)
-        self.count += unit.count
-        self.size += unit.size
-
-
 class Appends:
     """Take groups, and ship them in their order.
 
@@ -114,17 +54,24 @@ class Appends:
         shipper: Carries them.
         clock: Tells how long somebody has waited.
         max_payload: The largest message that the server takes, headers included, bytes.
-        timeout: Seconds that a caller waits for room at most.
+        told: Called when something was appended.
     """
 
     def __init__(
-        self, line: Line, shipper: Shipper, *, clock: Clock, max_payload: int, timeout: float
+        self,
+        line: Line,
+        shipper: Shipper,
+        *,
+        clock: Clock,
+        max_payload: int,
+        told: Callable[[], None],
     ) -> None:
         self._line = line
         self._shipper = shipper
         self._clock = clock
         self._max_payload = max_payload - OVERHEAD
-        self._timeout = timeout
+        self._timeout = shipper.timeout
+        self._told = told
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[ChannelKey, Lane] = {}
         self._ready: dict[ChannelKey, Lane] = {}
@@ -137,7 +84,7 @@ class Appends:
         self._flying = 0
         self._yielding = 0
         self._big: Shipment | None = None
-        self._in_flight: dict[Shipment, _Load] = {}
+        self._in_flight: dict[Shipment, Load] = {}
 
     async def put(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append groups, when there is room, and return their outcomes.
@@ -266,7 +213,7 @@ class Appends:
                 if shot is not None:
                     self._fire(shot, lane)
                     continue
-            load = _Load()
+            load = Load()
             self._fill_alone(load, lane)
             if load.units:
                 self._ship(load)
@@ -285,6 +232,7 @@ class Appends:
     def _hit(self, shot: Shot, seq: int) -> None:
         unit, lane = shot.cargo
         shot.stored(seq)
+        self._told()
         if not unit.done.done():
             unit.done.set_result(shot.outcomes(seq))
         self._flying -= 1
@@ -296,7 +244,7 @@ class Appends:
     def _missed(self, shot: Shot, answer: Answer | None) -> None:
         self._flying -= 1
         unit, lane = shot.cargo
-        load = _Load()
+        load = Load()
         load.add(unit)
         load.lanes[lane.key] = lane
         shipment = Shipment(unit.groups, unit.channels, self._landed)
@@ -314,14 +262,14 @@ class Appends:
             self._loop.call_soon(self._start)
 
     def _start_batch(self, ready: dict[ChannelKey, Lane]) -> None:
-        big = _Load()
+        big = Load()
         now = self._clock.monotonic()
         for key, lane in ready.items():
             if lane.is_busy or not lane.units or key in big.lanes:
                 continue
             entry = self._line.era.entry(key)
             if entry is not None and entry.contested > now:
-                alone = _Load()
+                alone = Load()
                 self._fill(alone, [lane])
                 if alone.units:
                     self._ship(alone)
@@ -336,7 +284,7 @@ class Appends:
             # What stores nothing lands at once.
             self._big = shipment if shipment in self._in_flight else None
 
-    def _fill_alone(self, load: _Load, lane: Lane) -> None:
+    def _fill_alone(self, load: Load, lane: Lane) -> None:
         """Take one draft, or a batch when that is worth it."""
         first = lane.units[0]
         if len(first.channels) > 1:
@@ -348,7 +296,7 @@ class Appends:
             return
         self._fill(load, [lane])
 
-    def _fill(self, load: _Load, lanes: list[Lane]) -> None:
+    def _fill(self, load: Load, lanes: list[Lane]) -> None:
         """Take what stands first in its lanes, as long as there is room."""
         while lanes:
             lane = lanes.pop()
@@ -361,7 +309,7 @@ class Appends:
                     break
                 load.add(unit)
 
-    def _take_whole(self, load: _Load, unit: Unit, lanes: list[Lane]) -> bool:
+    def _take_whole(self, load: Load, unit: Unit, lanes: list[Lane]) -> bool:
         """Take a group from all its lanes, if it stands first in each and none is busy."""
         its = [self._lanes[key] for key in unit.channels]
         for lane in its:
@@ -374,7 +322,7 @@ class Appends:
                 lanes.append(lane)
         return True
 
-    def _ship(self, load: _Load) -> Shipment:
+    def _ship(self, load: Load) -> Shipment:
         for lane in load.lanes.values():
             lane.is_busy = True
         self._waiting -= load.count
@@ -393,11 +341,12 @@ class Appends:
         if shipment is self._big:
             self._big = None
         _answer(shipment, load)
+        self._told()
         if len(load.lanes) == 1 and load.count >= WORTH_A_BATCH and self._yield(load):
             return
         self._free(load)
 
-    def _yield(self, load: _Load) -> bool:
+    def _yield(self, load: Load) -> bool:
         """Let another process go first, after a batch to a channel that it writes to as well.
 
         Both would begin their next batches at once, and one of them for nothing.
@@ -418,12 +367,12 @@ class Appends:
         self._yielding += 1
         return True
 
-    def _end_yield(self, load: _Load, entry: Entry) -> None:
+    def _end_yield(self, load: Load, entry: Entry) -> None:
         entry.moved = None
         self._yielding -= 1
         self._free(load)
 
-    def _free(self, load: _Load) -> None:
+    def _free(self, load: Load) -> None:
         for key, lane in load.lanes.items():
             lane.is_busy = False
             if lane.units:
@@ -433,7 +382,7 @@ class Appends:
         self._go_on()
 
 
-def _answer(shipment: Shipment, load: _Load) -> None:
+def _answer(shipment: Shipment, load: Load) -> None:
     """Give every caller its outcomes."""
     start = 0
     for unit in load.units:

@@ -191,7 +191,7 @@ class NatsLog(Log):
             parts.shipper,
             clock=self._clock,
             max_payload=parts.wire.client.max_payload,
-            timeout=address.timeout,
+            told=self._watchers.wake,
         )
         parts.crew.start("news", parts.news.run)
         if self._watchers:

@@ -91,7 +91,8 @@ class Line:
         self.era = Era("", "", stream="", subjects="")
         #: Whether the connection broke since the line was last looked at.
         self.is_suspect = False
-        self._losses = 0
+        #: How often it broke.
+        self.losses = 0
         self.told: Callable[[], None] = lambda: None
 
     @property
@@ -202,7 +203,7 @@ class Line:
 
     def lose(self) -> None:
         """Note that the connection broke."""
-        self._losses += 1
+        self.losses += 1
         self.is_suspect = True
 
     async def confirm(self) -> None:
@@ -259,9 +260,9 @@ class Line:
             await self._look_now()
 
     async def _look_now(self) -> None:
-        losses = self._losses
+        losses = self.losses
         self._enter(await self._find())
-        self.is_suspect = losses != self._losses
+        self.is_suspect = losses != self.losses
 
     async def _find(self) -> Record:
         """Read the record; make what is missing."""

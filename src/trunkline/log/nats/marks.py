@@ -35,8 +35,24 @@ class Marks:
         self._line = line
         self._jet = jet
         self._finder = finder
+        self._heard = ("", 0)
 
     async def sync(self, era: Era) -> None:
+        """Take the marks that were written since the last look, unless they are heard of."""
+        if self._heard != (era.epoch, self._line.losses):
+            await self.look(era)
+
+    async def hear(self, era: Era) -> None:
+        """Look, and trust that marks are heard of from now on, until the connection breaks.
+
+        A piece of news may still be lost on its way; whoever calls this from time to time bounds
+        for how long that hides a trimming. It never hides a loss, see :mod:`.pages`.
+        """
+        heard = (era.epoch, self._line.losses)
+        await self.look(era)
+        self._heard = heard
+
+    async def look(self, era: Era) -> None:
         """Take the marks that were written since the last look."""
         prefix = self._line.floors(era)
         while True:

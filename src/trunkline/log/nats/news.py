@@ -67,7 +67,9 @@ class News:
         era = self._line.era
         try:
             head = era.head
-            if await self._line.check() or await self._pages.head(era) > head:
+            is_new = await self._line.check() or await self._pages.head(era) > head
+            await self._marks.hear(self._line.era)
+            if is_new:
                 self._wake()
         except TrunklineError as error:
             logger.debug("the line does not answer: %s", error)

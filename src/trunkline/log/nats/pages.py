@@ -209,9 +209,10 @@ class Pages:
                 return sifted
         found: list[Found] = []
         end, wanted, looked = after, 0, 0
+        count = limit + 1
         while True:
-            count = BATCH if interest is not None else min(BATCH, limit + 1)
-            batch = await self._direct(era, end, era.everything, count)
+            batch = await self._direct(era, end, era.everything, min(BATCH, count))
+            count *= 4  # little of it is wanted
             fresh = _found(era, batch.messages)
             found += fresh
             looked += len(fresh)

@@ -133,7 +133,7 @@ class Plan:
         #: Whether some copy of it may have been stored, or may yet be.
         self.is_doubtful = False
         self._lookups = lookups
-        at = max(now, era.at)
+        at = era.at = max(now, era.at)
         turn = self._turn = Turn(
             View(era, lookups.known), retention, epoch=era.epoch, head=UNKNOWN, at=at
         )

@@ -71,7 +71,7 @@ class Shipper:
         self._courier = courier
         self._retention = retention
         self._clock = clock
-        self._timeout = timeout
+        self.timeout = timeout
         self._nonce = secrets.token_urlsafe(6)
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class Shipper:
 
     def ship(self, shipment: Shipment) -> None:
         """Send at once what can be decided at once; look up the rest first."""
-        shipment.deadline = self._clock.monotonic() + self._timeout
+        shipment.deadline = self._clock.monotonic() + self.timeout
         plan = None if self._line.is_suspect else self._decide(shipment)
         if plan is None or plan.refused or not plan.is_ready:
             self._mend(shipment, None, None)
@@ -103,7 +103,7 @@ class Shipper:
 
     def mend(self, shipment: Shipment, shot: Shot, answer: Answer | None) -> None:
         """Settle a shot that did not simply succeed."""
-        shipment.deadline = self._clock.monotonic() + self._timeout
+        shipment.deadline = self._clock.monotonic() + self.timeout
         self._mend(shipment, shot, answer)
 
     async def drain(self) -> None:
@@ -229,7 +229,7 @@ class Shipper:
             return
         unknown = course.plan is not None and course.plan.is_doubtful
         raise LogUnavailableError(
-            f"NATS did not take the append within {self._timeout:g} seconds: "
+            f"NATS did not take the append within {self.timeout:g} seconds: "
             + ("it is not known whether it is stored" if unknown else "nothing was stored")
         )
 

@@ -172,7 +172,8 @@ class Upkeep:
 
     async def _purge(self, era: Era, shelf: _Shelf, settled: int, now: float) -> None:
         """Delete what is hidden, but never the channel's last message."""
-        if shelf.hidden < WORTH_A_PURGE and shelf.hidden < shelf.kept:
+        spare = shelf.hidden if shelf.kept else shelf.hidden - 1
+        if spare <= 0 or spare < min(WORTH_A_PURGE, shelf.kept):
             return
         last = shelf.last
         upto = min(shelf.floor_global, settled, last.seq - 1)
@@ -183,7 +184,7 @@ class Upkeep:
             )
             if live is not None:
                 upto = min(upto, live.seq - 1)
-        if upto > 0 and shelf.hidden > 0:
+        if upto > 0:
             await self._jet.purge(era.stream, era.subject(shelf.key), below=upto + 1)
 
     async def _counts(self, era: Era) -> dict[ChannelKey, int]:

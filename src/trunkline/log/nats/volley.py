@@ -147,7 +147,7 @@ class Volley:
     def __init__(self, era: Era, retention: Retention, now: float) -> None:
         self._era = era
         self._now = now
-        self._at = max(now, era.at)
+        self._at = era.at = max(now, era.at)
         self._turn = Turn(View(era, {}), retention, epoch=era.epoch, head=UNKNOWN, at=self._at)
 
     def load(self, draft: Draft) -> Shot | None:
