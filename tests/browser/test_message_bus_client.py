@@ -33,7 +33,7 @@ async def tab(site: Site, page: Page) -> Page:
 
 
 @pytest.fixture
-def polls(page: Page) -> list[Request]:
+async def polls(page: Page) -> list[Request]:
     """Collect the polls that the page makes."""
     found: list[Request] = []
 

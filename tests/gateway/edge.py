@@ -50,12 +50,15 @@ class Line(NamedTuple):
     log: MemoryLog
     hub: Hub
     bus: Bus
+    gateways: list[Gateway]
 
     def gateway(self, **how: Any) -> Gateway:
         """Make a gateway that is open unless it is given hooks."""
         how.setdefault("open", "identify" not in how or "access" not in how)
         rest = {name: how.pop(name) for name in ("options", "clock") if name in how}
-        return Gateway(self.log, self.hub, self.bus, hooks=Hooks(**how), **rest)
+        gateway = Gateway(self.log, self.hub, self.bus, hooks=Hooks(**how), **rest)
+        self.gateways.append(gateway)
+        return gateway
 
 
 @contextlib.asynccontextmanager
@@ -71,7 +74,11 @@ async def a_line() -> AsyncIterator[Line]:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hub.run)
-        yield Line(log, hub, Bus(log, hub, filters=filters, ready=ready, listen=lambda _: None))
+        bus = Bus(log, hub, filters=filters, ready=ready, listen=lambda _: None)
+        line = Line(log, hub, bus, [])
+        yield line
+        for gateway in line.gateways:
+            await gateway.close()
         tasks.cancel_scope.cancel()
     await log.close()
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from urllib.parse import unquote, urlsplit
 
 import django
@@ -43,8 +44,15 @@ def site(ground, monkeypatch):
     handler = ConnectionHandler({"default": database(ground)})
     monkeypatch.setattr(connections, "_settings", handler.settings)
     monkeypatch.setattr(connections, "settings", handler.settings)
+    _forget_connections()  # of the test before, to another database
     yield ground
+    _forget_connections()
+
+
+def _forget_connections():
     connections.close_all()
+    with contextlib.suppress(AttributeError):
+        del connections["default"]
 
 
 def _view(line, connection):
