@@ -24,13 +24,13 @@ from trunkline.store.consumer_table import Definition, Standing, Status
 logger = logging.getLogger("trunkline.channels")
 
 #: Messages of a page, for handlers that take one at a time.
-PAGE = 500
+PAGE = 1000
 #: Seconds between two looks whether an operator decided, or a parked message is due.
 LOOK = 0.25
 #: Seconds between two looks at the lease.
 BEAT = 0.25
 #: Seconds after which a position is saved that only unwanted messages have moved.
-SAVE_EVERY = 5.0
+SAVE_EVERY = 1.0
 
 Begin = Callable[[], Awaitable[Standing]]
 

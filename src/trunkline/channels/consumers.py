@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -23,6 +24,8 @@ from trunkline.store.consumer_table import (
 )
 from trunkline.store.parked_table import ParkedMessage, ParkedTable
 
+#: Seconds between two looks of somebody who waits.
+LOOK = 0.01
 #: Messages that a lag counts at most.
 COUNTED = 10_000
 #: Parked messages that one transaction handles.
@@ -144,6 +147,32 @@ class Consumers:
             seconds=seconds,
             is_broken=is_broken,
         )
+
+    async def caught_up(self, name: str) -> None:
+        """Wait until a consumer is done with all that was published before the call.
+
+        What is parked counts as done. Bound the waiting with ``asyncio.timeout``: whether the
+        consumer runs anywhere is not known.
+
+        Args:
+            name: Which; it may yet have to run for the first time.
+
+        Raises:
+            UsageError: It is paused or stopped, and not done.
+        """
+        await self._ready()
+        heads = await self._roster.place.log.last_ids(())
+        while True:
+            standing = await self._table().standing(name)
+            if standing is not None:
+                position = standing.position
+                if position.epoch == heads.epoch and position.global_id >= heads.head:
+                    return
+                if not (await self.lag(name)).messages:
+                    return
+                if standing.status is not Status.RUNNING:
+                    raise UsageError(f"{name!r} is {standing.status}: {standing.reason}")
+            await asyncio.sleep(LOOK)
 
     async def pause(self, name: str, reason: str = "an operator paused it") -> None:
         """Have a consumer wait; a page under way is finished.
