@@ -149,7 +149,7 @@ async def test_server_without_jetstream_is_told():
     """JetStream must be on; the error says how."""
     async with NatsServer(jetstream=False) as server:
         with pytest.raises(LogError, match="start nats-server with -js"):
-            async with opened(server.url):
+            async with opened(server.url, open_timeout=0.5):
                 pass
 
 

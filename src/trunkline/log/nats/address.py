@@ -26,6 +26,8 @@ _OUR_DEFAULTS: Final[Mapping[str, Any]] = {
     "max_reconnect_attempts": -1,
     "reconnect_time_wait": 0.05,
     "connect_timeout": 2,
+    # A server that hangs is left after three of these, and its clients go to another.
+    "ping_interval": 4,
     "name": "trunkline",
 }
 

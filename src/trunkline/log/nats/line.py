@@ -119,19 +119,29 @@ class Line:
         Raises:
             LogError: JetStream is not enabled, or a stream's settings do not fit.
         """
+        deadline = self._clock.monotonic() + self._address.open_timeout
+        while True:
+            try:
+                await self._open()
+            except UnansweredError as error:
+                if self._clock.monotonic() >= deadline or not self._courier.is_up:
+                    raise LogUnavailableError(
+                        f"JetStream does not answer at {self._address.place}: start nats-server "
+                        "with -js, or see that a majority of the cluster is up"
+                    ) from error
+                await asyncio.sleep(jitter(LATER))
+            else:
+                return
+
+    async def _open(self) -> None:
         try:
             await self._jet.account()
         except ApiError as error:
-            if error.number in NOT_ENABLED:
-                raise LogError(
-                    f"JetStream is not enabled at {self._address.place}: start nats-server with "
-                    "-js, or enable it for this account"
-                ) from error
-            raise
-        except UnansweredError as error:
-            raise LogUnavailableError(
-                f"JetStream does not answer at {self._address.place}: start nats-server with -js, "
-                "or wait until the cluster has elected a leader"
+            if error.number not in NOT_ENABLED:
+                raise
+            raise LogError(
+                f"JetStream is not enabled at {self._address.place}: start nats-server with -js, "
+                "or enable it for this account"
             ) from error
         await self._streams.make_marks()
         await self._look()

@@ -72,7 +72,7 @@ class Pages:
 
     async def channel(self, era: Era, key: ChannelKey, after: int, limit: int) -> Page:
         """Read a page of one channel."""
-        last = await self._last(era, key)
+        last = await self.last(era, key)
         if last is None:
             return Page((), 0, 0, 0, era.epoch)
         await self._marks.sync(era)
@@ -89,7 +89,8 @@ class Pages:
             floor = max(floor, records[0].message_id - 1 if first < floor + 1 else 0)
         return Page(records, floor, head, upto, era.epoch)
 
-    async def _last(self, era: Era, key: ChannelKey) -> Sheet | None:
+    async def last(self, era: Era, key: ChannelKey) -> Sheet | None:
+        """Return what a channel's last message says, None if it has none."""
         for _ in range(LAG_ATTEMPTS):
             found, _ = await self._finder.lasts(era, [key])
             entry = era.entry(key)

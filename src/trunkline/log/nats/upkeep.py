@@ -83,11 +83,11 @@ class Upkeep:
 
     async def trim(self, era: Era, key: ChannelKey, upto: int) -> int:
         """Hide a channel's messages up to a message id; return how many."""
-        found, _ = await self._finder.lasts(era, [key])
+        last = await self._pages.last(era, key)
         await self._marks.sync(era)
-        if key not in found:
+        if last is None:
             return 0
-        return await self._raise(era, _Shelf(key, found[key], era.ledger.floors(key), 0), upto)
+        return await self._raise(era, _Shelf(key, last, era.ledger.floors(key), 0), upto)
 
     async def _raise(self, era: Era, shelf: _Shelf, upto: int) -> int:
         last = shelf.last
