@@ -41,8 +41,8 @@ def hang_around_commits(line, wanted) -> None:
     """Hang once the checkpoint moved, or right after a commit."""
     move, transaction = ConsumerTable.move, line.transaction
 
-    async def moved(*given) -> None:
-        await move(*given)
+    async def moved(*given, **named) -> None:
+        await move(*given, **named)
         reach("moved", wanted)
 
     @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from trunkline.channels.catchup import Arrival, Step, arrive, next_step
 from trunkline.channels.hub import Hub
 from trunkline.channels.ring import Track
-from trunkline.errors import LogError
+from trunkline.errors import TrunklineError
 from trunkline.log.port import Log, Page
 from trunkline.model.interest import Interest
 from trunkline.model.position import Position
@@ -37,7 +37,7 @@ class Feed:
         self._track: Track | None = None
         self._is_at_end = False
         self._last: Arrival | None = None
-        self._ahead: tuple[Position, asyncio.Task[Page | LogError]] | None = None
+        self._ahead: tuple[Position, asyncio.Task[Page | TrunklineError]] | None = None
 
     async def open(self) -> None:
         """Register with the hub.
@@ -141,16 +141,16 @@ class Feed:
             if ahead is not None:
                 ahead[1].cancel()
             page = await self._read(position)
-        if isinstance(page, LogError):
+        if isinstance(page, TrunklineError):
             raise page
         return page
 
-    async def _read(self, position: Position) -> Page | LogError:
+    async def _read(self, position: Position) -> Page | TrunklineError:
         try:
             return await self._log.read_all(
                 position.global_id, self._limit, interest=self._interest
             )
-        except LogError as error:
+        except TrunklineError as error:
             return error  # told to whoever asks for the page
 
 

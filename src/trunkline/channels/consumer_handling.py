@@ -115,8 +115,8 @@ class Handling:
             LeaseLostError: Somebody else has decided; what was not committed yet never is.
             Exception: The store failed, likewise.
         """
-        self._until = self._ledger.clock.monotonic() + BUDGET
         while True:
+            self._until = self._ledger.clock.monotonic() + BUDGET
             try:
                 standing = await self._run(arrival, standing)
             except LeaseLostError:
@@ -134,7 +134,7 @@ class Handling:
         if not self._consumer.takes_tx:
             progress = await self._run_freely(arrival.records, standing)
             new = progress.moved(standing, arrival)
-            new = await self._ledger.save(new, progress.parked)
+            new = await self._ledger.save(new, progress.parked, is_page=True)
         elif self._care is Care.ALONE:
             return await self._run_alone(arrival, standing)
         else:
@@ -193,7 +193,7 @@ class Handling:
                 if self._may_be_an_outage(error):
                     raise
                 self._park(record, progress, error)
-        return await self._ledger.save(new, progress.parked)
+        return await self._ledger.save(new, progress.parked, is_page=True)
 
     def _may_be_an_outage(self, error: Exception) -> bool:
         """Tell whether the store, rather than the message, is to blame for an error."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from trunkline.errors import TrunklineError
@@ -63,12 +62,12 @@ class Keeper:
         pause = self._every
         while True:
             await asyncio.sleep(jitter(pause, spread=0.1))
-            started = time.monotonic()
+            started = self._clock.monotonic()
             try:
                 await self.trim()
             except TrunklineError as error:
                 logger.warning("what consumers are done with cannot be trimmed: %s", error)
-            pause = max(self._every, (time.monotonic() - started) / SHARE)
+            pause = max(self._every, (self._clock.monotonic() - started) / SHARE)
 
     async def trim(self) -> int:
         """Trim what is due and consumed, and return how many messages are gone."""

@@ -75,10 +75,13 @@ class Ledger:
         """Tell whether the lease is still ours."""
         return await self._table.holds(self.fence)
 
-    async def blocked(self) -> tuple[set[str], int]:
-        """Return the keys whose messages must wait, and how many do."""
-        keys = await self._parked.keys(self.name)
-        return keys, await self._parked.count(self.name) if keys else 0
+    async def blocked(self) -> set[str]:
+        """Return the keys whose messages must wait."""
+        return await self._parked.keys(self.name)
+
+    async def count(self) -> int:
+        """Count the messages that are parked or wait behind those."""
+        return await self._parked.count(self.name)
 
     async def has_key(self, key: str) -> bool:
         """Tell whether messages of a key are parked."""
@@ -93,7 +96,12 @@ class Ledger:
         return await self._parked.next_due(self.name)
 
     async def commit(
-        self, tx: Session, new: Standing, parked: Iterable[ParkedMessage] = ()
+        self,
+        tx: Session,
+        new: Standing,
+        parked: Iterable[ParkedMessage] = (),
+        *,
+        is_page: bool = True,
     ) -> Standing:
         """Move on and set messages aside, as the end of a transaction.
 
@@ -101,6 +109,7 @@ class Ledger:
             tx: The transaction.
             new: The new standing.
             parked: What is set aside on the way.
+            is_page: Whether messages were handled, so that it must lie ahead of what is kept.
 
         Returns:
             The standing as written.
@@ -110,19 +119,24 @@ class Ledger:
         """
         await self._parked.park(tx, self.name, parked)
         new = msgspec.structs.replace(new, moved_at=self.clock.now())
-        await self._table.move(tx, self.name, new, self.fence)
+        await self._table.move(tx, self.name, new, self.fence, advances=is_page)
         if new.status is Status.STOPPED:
             await self._table.set_status(tx, self.name, new.status, new.reason)
         return new
 
     async def save(
-        self, new: Standing, parked: Iterable[ParkedMessage] = (), gap: MetGap | None = None
+        self,
+        new: Standing,
+        parked: Iterable[ParkedMessage] = (),
+        *,
+        gap: MetGap | None = None,
+        is_page: bool = False,
     ) -> Standing:
         """Do so in a transaction of its own, and remember a gap."""
         async with self._database.transaction() as tx:
             if gap is not None:
                 await self._table.note_gap(tx, self.name, gap)
-            return await self.commit(tx, new, parked)
+            return await self.commit(tx, new, parked, is_page=is_page)
 
     async def release(self, tx: Session, standing: Standing, one: ParkedMessage) -> None:
         """Remove a parked message that was handled, as the end of a transaction."""

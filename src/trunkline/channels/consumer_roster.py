@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from trunkline.channels.consumer_keeper import Keeper
 from trunkline.channels.consumer_ledger import Ledger, Transact
 from trunkline.channels.consumer_runner import ConsumerRunner
 from trunkline.channels.hub import Hub
+from trunkline.channels.transaction import LineTransaction
 from trunkline.errors import ConfigError, UsageError
 from trunkline.log.port import Log
 from trunkline.log.retention import Retention
@@ -22,6 +24,10 @@ from trunkline.model.position import Position
 from trunkline.runtime.clock import Clock
 from trunkline.sql.database import Database
 from trunkline.store.consumer_table import ConsumerTable, Standing
+
+#: Transactions that the consumers of a process have open at once. A database lends only so many
+#: connections, and some are for others, such as those who show that a lease's holder lives.
+PAGES = 4
 
 
 class Workplace(NamedTuple):
@@ -62,6 +68,7 @@ class Roster:
         self._transact = transact
         self._find_database = find_database
         self._every = every
+        self._pages = asyncio.Semaphore(PAGES)
         self._declared: dict[str, Consumer] = {}
         self._runners: dict[str, ConsumerRunner] = {}
 
@@ -100,6 +107,7 @@ class Roster:
         """
         if self._declared:
             _ = self.database
+        self._pages = asyncio.Semaphore(PAGES)
         await self._learn_holds()
 
     async def sweep(self) -> None:
@@ -137,11 +145,17 @@ class Roster:
             )
         return ConsumerRunner(
             consumer,
-            Ledger(consumer.name, database, self._transact, place.clock),
+            Ledger(consumer.name, database, self._transaction, place.clock),
             self._feed,
             begin=partial(begin, place.log, consumer.start, consumer.interest, place.clock),
             keeper=keeper,
         )
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[LineTransaction]:
+        """Begin a transaction for a page, when it is its turn."""
+        async with self._pages, self._transact() as tx:
+            yield tx
 
     def _feed(self, consumer: Consumer, limit: int, moved: asyncio.Event) -> Feed:
         place = self.place

@@ -131,7 +131,7 @@ class ConsumerRunner:
             await self._let_go()
 
     async def _let_go(self) -> None:
-        with contextlib.suppress(TrunklineError):
+        with contextlib.suppress(Exception):  # it only makes others wait a little longer
             await self._ledger.lease.release()
 
     async def _hold(self) -> None:
@@ -176,7 +176,7 @@ class ConsumerRunner:
         standing = await self._ledger.declare(definition, self._begin)
         await self._feed.open()
         self._saving.begin()
-        self._handling.blocked, _ = await self._ledger.blocked()
+        self._handling.blocked = await self._ledger.blocked()
         self._retrying.look()
         saved = standing
         while not self._is_ending():
@@ -228,7 +228,7 @@ class ConsumerRunner:
         self._saving.begin()
         if before or self._handling.blocked:
             self._retrying.look()
-            _, count = await self._ledger.blocked()
+            count = await self._ledger.count()
             if count >= self._consumer.max_parked:
                 standing = stop_full(standing, count, most=self._consumer.max_parked)
                 logger.error("%s stopped: %s", self.name, standing.reason)
@@ -248,7 +248,7 @@ class ConsumerRunner:
     async def _look_anew(self) -> tuple[Standing, Standing]:
         self._feed.forget()
         standing = await self._ledger.standing()
-        self._handling.blocked, _ = await self._ledger.blocked()
+        self._handling.blocked = await self._ledger.blocked()
         self._retrying.look()
         return standing, standing
 

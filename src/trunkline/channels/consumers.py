@@ -162,16 +162,19 @@ class Consumers:
         """
         await self._ready()
         heads = await self._roster.place.log.last_ids(())
+        before: Standing | None = None
         while True:
             standing = await self._table().standing(name)
             if standing is not None:
                 position = standing.position
                 if position.epoch == heads.epoch and position.global_id >= heads.head:
                     return
-                if not (await self.lag(name)).messages:
+                # While it moves, counting what it has yet to do would only slow it down.
+                if standing == before and not (await self.lag(name)).messages:
                     return
                 if standing.status is not Status.RUNNING:
                     raise UsageError(f"{name!r} is {standing.status}: {standing.reason}")
+            before = standing
             await asyncio.sleep(LOOK)
 
     async def pause(self, name: str, reason: str = "an operator paused it") -> None:

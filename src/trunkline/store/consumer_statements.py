@@ -42,7 +42,7 @@ class ConsumerStatements(msgspec.Struct, frozen=True):
     # The lease is looked at, and in PostgreSQL locked, in the very statement that moves on.
     move: str = (
         "UPDATE {p}trunkline_checkpoint SET line_epoch = ?, position = ?, told = ?, moved_at = ? "
-        f"WHERE name = ? AND turn = ? AND {_HELD}"
+        f"WHERE name = ? AND turn = ? AND (line_epoch <> ? OR position < ?) AND {_HELD}"
     )
     # Pausing doesn't undo what is under way, and moving doesn't undo a pause.
     set_status: str = "UPDATE {p}trunkline_checkpoint SET status = ?, reason = ? WHERE name = ?"

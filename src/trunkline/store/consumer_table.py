@@ -161,12 +161,23 @@ class ConsumerTable:
         """Tell whether a lease is still held under an epoch."""
         return bool(await self.database.fetch(self._sql.holds, *fence))
 
-    async def move(self, tx: Session, name: str, new: Standing, fence: Fence) -> None:
+    async def move(
+        self, tx: Session, name: str, new: Standing, fence: Fence, *, advances: bool = False
+    ) -> None:
         """Move on, as part of a transaction; the row stays locked until its end.
+
+        Args:
+            tx: The transaction.
+            name: Which consumer.
+            new: Where it stands then.
+            fence: Under which lease.
+            advances: Whether that must lie ahead of what is kept: a commit whose answer was lost
+                has moved it there already.
 
         Raises:
             LeaseLostError: Another process has taken over, or an operator has decided.
         """
+        ahead = new.position if advances else ("", -1)
         moved = await tx.execute(
             self._sql.move,
             *new.position,
@@ -174,6 +185,7 @@ class ConsumerTable:
             new.moved_at,
             name,
             new.turn,
+            *ahead,
             *fence,
         )
         if not moved:
