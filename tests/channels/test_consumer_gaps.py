@@ -196,6 +196,28 @@ async def test_processes_that_only_publish_wait_too(ground):
         assert await publisher.consumers.list() == []
 
 
+async def test_nothing_is_trimmed_before_all_who_are_waited_for_have_begun(ground):
+    line = ground.line(max_backlog_size=2)
+    for name in ("begins", "does-not"):
+        line.consumer(name, "/a", keep="consumed", handler=lambda message: None)
+    async with line:
+        for number in range(10):
+            await line.publish("/a", number)
+        begins, idle = line._roster.runners()
+        await begins._keeper.trim()
+        assert await kept(line) == list(range(10))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(begins.run())
+            await caught_up(line, "begins")
+            assert await begins._keeper.trim() == 0
+            group.create_task(idle.run())
+            await caught_up(line, "does-not")
+            await begins._keeper.trim()
+            begins.stop()
+            idle.stop()
+        assert await kept(line) == [8, 9]
+
+
 def test_a_hold_widens_and_never_narrows():
     retention = Retention(Limits(10, 100.0, 50.0))
     retention.set("/much", Limits(1000, None))

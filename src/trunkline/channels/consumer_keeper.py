@@ -25,7 +25,7 @@ logger = logging.getLogger("trunkline.channels")
 #: Of the time that passes, the part that looking for something to trim may take.
 SHARE = 0.1
 
-Holder = tuple[Interest, Position]
+Holder = tuple[str, Interest, Position]
 
 
 class Keeper:
@@ -72,12 +72,14 @@ class Keeper:
     async def trim(self) -> int:
         """Trim what is due and consumed, and return how many messages are gone."""
         holders = await self._holders()
+        if not self._retention.holds <= {name for name, _, _ in holders}:
+            return 0  # somebody who is waited for has yet to begin
         epoch = (await self._log.last_ids(())).epoch
         gone = 0
         async for state in self._channels():
             upto = await self._wanted(state)
             if upto > state.floor:
-                ends = [position for interest, position in holders if interest.includes(state.key)]
+                ends = [end for _, interest, end in holders if interest.includes(state.key)]
                 upto = await self._consumed(state, upto, ends, epoch)
             if upto > state.floor:
                 gone += await self._log.trim(state.key, upto)
@@ -88,7 +90,7 @@ class Keeper:
         for one in await self._table.definitions():
             standing = await self._table.standing(one.name) if one.keep else None
             if standing is not None:
-                found.append((one.interest, standing.position))
+                found.append((one.name, one.interest, standing.position))
         return found
 
     async def _channels(self) -> AsyncIterator[ChannelState]:
@@ -122,10 +124,8 @@ class Keeper:
         self, state: ChannelState, upto: int, ends: Sequence[Position], epoch: str
     ) -> int:
         """Return the newest message id up to *upto* that all are done with."""
-        if any(end.epoch != epoch for end in ends):
+        if not ends or any(end.epoch != epoch for end in ends):
             return state.floor
-        if not ends:
-            return upto
         end = min(end.global_id for end in ends)
         last = await self._last(state, upto, upto, lambda one: one.global_id <= end)
         if last == upto:
