@@ -10,11 +10,14 @@ import os
 import signal
 import sys
 
+import asyncpg
 import pytest
 
-from tests.channels.consuming import caught_up, consuming, note, notes
+from tests.channels.consuming import caught_up, come_true, consuming, note, notes, until
+from tests.store.databases import Ground
 from trunkline.channels import consumer_ledger
 from trunkline.store.lease import Lease
+from trunkline.testing.postgres_server import PostgresServer
 
 PATIENCE = 0.4  # seconds; for tests that need not be fair to a slow machine's holder
 
@@ -135,3 +138,33 @@ async def test_two_share_and_one_takes_over_when_the_other_dies(ground):
         await caught_up(line, "c")
         assert not any(task.result() in ([], "") for task in turns)
     assert await notes(ground) == [f"{number:03}" for number in range(200)]
+
+
+async def test_a_server_that_is_killed_and_comes_back_changes_nothing():
+    with PostgresServer() as server:
+        connection = await asyncpg.connect(server.url)
+        await connection.execute("CREATE TABLE note (text text)")
+        await connection.close()
+        ground = Ground("postgres", server.url, server.url, "$1")
+        numbers = [f"{number:04}" for number in range(2000)]
+        line = ground.line(max_backlog_size=None)
+        seen = []
+
+        @line.consumer("c", "/a")
+        async def write(message, tx):
+            await tx.execute(note(ground), message.data)
+            seen.append(message.data)
+
+        await line.publish_many(("/a", number) for number in numbers)
+        async with consuming(line):
+            for part in (300, 900):
+                await come_true(lambda: len(set(seen)) >= part)  # noqa: B023 - used at once
+                await asyncio.to_thread(server.kill9)
+                await asyncio.to_thread(server.start)
+            await caught_up(line, "c")
+
+            async def is_sorted_out() -> bool:
+                return not await line.consumers.parked("c")
+
+            await until(is_sorted_out)
+        assert await notes(ground) == numbers
