@@ -261,6 +261,7 @@ class Arena:
             log=stored,
             listenings=[one for actor in self.listeners for one in _listenings(actor)],
             refused=frozenset(words[2] for words in lines if words[0] == "refused"),
+            skew=self._rig.skew,
         )
 
 

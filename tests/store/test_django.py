@@ -72,7 +72,7 @@ def _view(line, connection):
             raise ZeroDivisionError
         line.publish_in(connection, "/a", 3)
     finally:
-        connection.close()
+        _forget_connections()  # the thread will serve other tests too
 
 
 async def test_a_view_publishes_if_its_transaction_commits(site):
@@ -95,7 +95,7 @@ async def test_its_commit_pokes_the_relay(site):
             with transaction.atomic():
                 line.publish_in(connection, "/a", 1)
                 assert not poked
-            connection.close()
+            _forget_connections()
 
         await asyncio.to_thread(view)
         assert poked == [1]
