@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 
 import pytest
@@ -23,3 +24,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run asynchronous tests on asyncio with uvloop, as ``trunkline serve`` does."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(autouse=True)
+def _loggers_that_speak() -> None:
+    """Undo what a library's logging set-up did to our loggers in an earlier test."""
+    logging.disable(logging.NOTSET)
+    for name in tuple(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "trunkline":
+            logger = logging.getLogger(name)
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
