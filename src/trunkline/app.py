@@ -7,23 +7,22 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from trunkline.channels.bus import SiteLookup
 from trunkline.channels.consumer_roster import Roster, Workplace
-from trunkline.channels.consuming import ConsumingBus
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
+from trunkline.channels.wing import Premises
 from trunkline.config import Settings
 from trunkline.errors import ConfigError, LineClosedError
-from trunkline.gateway.options import GatewayOptions
+from trunkline.gateway.face import GatewayFace
 from trunkline.log.joint import JointLog
 from trunkline.log.port import Log
 from trunkline.log.registry import engine_for
 from trunkline.log.retention import Retention
 from trunkline.log.standby import StandbyLog
-from trunkline.model.identity import Id
 from trunkline.runtime.clock import Clock, SystemClock
 from trunkline.runtime.crew import Crew, Work
 from trunkline.runtime.loops import repeat, supervise
@@ -32,14 +31,8 @@ from trunkline.sql.opening import DatabasePlace, place_of
 from trunkline.store.store import Store
 from trunkline.store.tables import Tables
 
-if TYPE_CHECKING:  # the gateway is imported when one is asked for: scripts need none
-    from trunkline.gateway.access import Access, Identify
-    from trunkline.gateway.application import Application, ExtraHeaders
-    from trunkline.gateway.doorway import Doorway
-    from trunkline.gateway.failures import OnError
 
-
-class Trunkline(ConsumingBus):
+class Trunkline(GatewayFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``
@@ -72,14 +65,7 @@ class Trunkline(ConsumingBus):
         self.retention: Retention = self.settings.retention()
         self._clock = clock or SystemClock()
         self._standby = StandbyLog(self._make_engine)
-        self._store = Store(
-            self._find_database,
-            clock=self._clock,
-            receipt_age=self.settings.receipt_age,
-            wanted=self._relay_if_allowed,
-        )
-        for url in self.settings.outboxes:
-            self.attach_outbox(url)
+        self._store = self._make_store()
         filters = Filters()
         super().__init__(
             self._standby,
@@ -100,7 +86,9 @@ class Trunkline(ConsumingBus):
         self._process = 0
         self._turn = asyncio.Lock()
         self._was_closed = False
-        self._doorways: list[Doorway] = []
+        self._options = self.settings.gateway
+        self._doorways = []
+        self._premises = self._make_premises()
         self._services: Services | None = None
         if self.settings.off:
             self.off()
@@ -150,6 +138,11 @@ class Trunkline(ConsumingBus):
         crew.start("sweep", partial(repeat, "sweep", self._roster.sweep, every=every))
         self._crew, self._was_closed = crew, False
         self._services = Services(crew)
+        try:
+            await self._open_wings()
+        except BaseException:
+            await self._shut(crew)
+            raise
         if self.settings.services == "on":
             self.start_services()
 
@@ -163,21 +156,25 @@ class Trunkline(ConsumingBus):
         async with self._turn:
             self._was_closed = True
             crew, self._crew = self._crew, None
-            if crew is None:
-                return
-            try:
-                for doorway in self._doorways:
-                    await doorway.close()
-                self._hub.close()
-                if self._services is not None:
-                    self._services.stop()
-                await crew.close(grace=self.settings.close_grace)
-            finally:
-                self._loop = None
-                self._services = None
-                self._roster.close()
-                await self._store.close()
-                await self._log.close()
+            if crew is not None:
+                await self._shut(crew)
+
+    async def _shut(self, crew: Crew) -> None:
+        self._crew = None
+        try:
+            for doorway in self._doorways:
+                await doorway.close()
+            self._hub.close()
+            if self._services is not None:
+                self._services.stop()
+            await crew.close(grace=self.settings.close_grace)
+            await self._close_wings()
+        finally:
+            self._loop = None
+            self._services = None
+            self._roster.close()
+            await self._store.close()
+            await self._log.close()
 
     async def __aenter__(self) -> Self:
         await self.open_for_use()
@@ -231,92 +228,6 @@ class Trunkline(ConsumingBus):
             raise LineClosedError("this line was closed: open it again, or make another")
         await self.open()
 
-    # -- clients ------------------------------------------------------------------------------
-
-    @property
-    def gateway_options(self) -> GatewayOptions:
-        """Return the gateway's settings, which may be changed while it runs."""
-        return self.settings.gateway
-
-    def gateway(
-        self,
-        *,
-        identify: Identify | None = None,
-        access: Access | None = None,
-        open: bool = False,  # noqa: A002 - the word an application says
-        on_error: OnError | None = None,
-        extra_headers: ExtraHeaders | None = None,
-        wrapped: Application | None = None,
-    ) -> Doorway:
-        """Make the ASGI application that browsers and other clients talk to.
-
-        Serve it, mount it, or have it wrap your own application. Its lifespan opens and closes
-        the line; without lifespan events its first request opens it.
-
-        Args:
-            identify: Called with each :class:`trunkline.Request`; returns the
-                :class:`trunkline.Identity` behind it, or None for a stranger (401).
-            access: Called with identity and channel; True lets it read the channel.
-            open: Say True to do without one of these two and let everybody in.
-            on_error: Called with request and exception when an endpoint or hook fails; may return
-                status, headers and body.
-            extra_headers: Called with each request; returns headers for its answer.
-            wrapped: Takes what is not the gateway's; 404 without it.
-
-        Returns:
-            The application.
-
-        Raises:
-            ConfigError: A hook is missing.
-        """
-        from trunkline.gateway.assembly import Gateway
-        from trunkline.gateway.doorway import Doorway
-        from trunkline.gateway.hooks import Hooks
-
-        hooks = Hooks(
-            identify=identify,
-            access=access,
-            open=open,
-            on_error=on_error,
-            extra_headers=extra_headers,
-            wrapped=wrapped,
-        )
-        options, clock = self.gateway_options, self._clock
-        make = partial(
-            Gateway, self._log, self._hub, self, hooks=hooks, options=options, clock=clock
-        )
-        doorway = Doorway(self, make, wrapped=wrapped)
-        self._doorways.append(doorway)
-        return doorway
-
-    async def revoke(
-        self,
-        *,
-        user_id: Id | None = None,
-        client_id: str | None = None,
-        site_id: str | None = None,
-        group_id: Id | None = None,
-    ) -> None:
-        """End the live connections for which all that is given holds, in every process.
-
-        They are told so and must ask for access again: make the hooks refuse them first.
-
-        Args:
-            user_id: Of this user.
-            client_id: With this client id.
-            site_id: On this site.
-            group_id: Of members of this group.
-
-        Raises:
-            UsageError: Nothing is given.
-            LogError: It could not be stored; nothing ends.
-        """
-        from trunkline.gateway.revoke import Revoker
-
-        await Revoker(self).revoke(
-            user_id=user_id, client_id=client_id, site_id=site_id, group_id=group_id
-        )
-
     # -- what runs behind ---------------------------------------------------------------------
 
     def start(self, name: str, work: Work) -> None:
@@ -341,7 +252,11 @@ class Trunkline(ConsumingBus):
         Raises:
             ConfigError: There is no such profile.
         """
-        found: list[Service] = [*self._store.relays, *self._roster.runners()]
+        found: list[Service] = [
+            *self._store.relays,
+            *self._roster.runners(),
+            *self._wing_services(),
+        ]
         return chosen(found, self.settings.profile, self.settings.profiles)
 
     def start_services(self) -> None:
@@ -384,6 +299,27 @@ class Trunkline(ConsumingBus):
             retention=self.retention,
             clock=self._clock,
             options=settings.log_options,
+        )
+
+    def _make_store(self) -> Store:
+        store = Store(
+            self._find_database,
+            clock=self._clock,
+            receipt_age=self.settings.receipt_age,
+            wanted=self._relay_if_allowed,
+        )
+        for url in self.settings.outboxes:
+            store.attach(place_of(url))
+        return store
+
+    def _make_premises(self) -> Premises:
+        return Premises(
+            bus=self,
+            log=self._standby,
+            hub=self._hub,
+            store=self._store,
+            clock=self._clock,
+            run=self.start,
         )
 
     def _default_site(self) -> SiteLookup | None:
