@@ -1,0 +1,1 @@
+"""Signals for customers' apps: installed, granted, resolved, signed, delivered; and services."""
