@@ -97,7 +97,6 @@ CREATE TABLE {schema}.trunkline_transmissions (
   body bytea, -- for what is not read late
   collapse text, -- equal ones that are queued are one; NULL for never
   order_key text,
-  demuxer text NOT NULL DEFAULT '', -- who transmits it; '' for the worker
   state text NOT NULL DEFAULT 'queued', -- queued, sending, sent, failed, dead, withdrawn
   due_at double precision,
   attempts integer NOT NULL DEFAULT 0,

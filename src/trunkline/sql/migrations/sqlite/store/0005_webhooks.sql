@@ -97,7 +97,6 @@ CREATE TABLE trunkline_transmissions (
   body BLOB,                         -- for what is not read late
   collapse TEXT,                     -- equal ones that are queued are one; NULL for never
   order_key TEXT,
-  demuxer TEXT NOT NULL DEFAULT '',  -- who transmits it; '' for the worker
   state TEXT NOT NULL DEFAULT 'queued', -- queued, sending, sent, failed, dead, withdrawn
   due_at REAL,
   attempts INTEGER NOT NULL DEFAULT 0,

@@ -1,0 +1,50 @@
+"""The errors that only the webhooks room knows."""
+
+from __future__ import annotations
+
+from trunkline.errors import AccessDeniedError, ConflictError, TrunklineError, UsageError
+
+
+class SignalError(UsageError, ValueError):
+    """Report a signal, an action, an id or a context that can't be sent as given."""
+
+    status = 422
+    code = "signal"
+
+
+class UnknownAppError(UsageError, LookupError):
+    """Report that there is no such app, connection or transmission."""
+
+    status = 404
+    code = "unknown-app"
+
+
+class TakenError(ConflictError):
+    """Report that another app has this indicator or key."""
+
+    code = "taken"
+
+
+class PayloadError(TrunklineError):
+    """Report that a payload could not be made; the cause is chained."""
+
+    code = "payload"
+
+
+class WithdrawnError(TrunklineError):
+    """Report that a transmission must not be sent any more: its app may not have it."""
+
+    status = 410
+    code = "withdrawn"
+
+
+class EntryRefusedError(AccessDeniedError):
+    """Report an entry token that doesn't hold; why is not told to whoever brought it."""
+
+    code = "entry-refused"
+
+
+class SecretError(TrunklineError):
+    """Report that a stored secret can't be opened: its master key is missing, or not it."""
+
+    code = "secret"
