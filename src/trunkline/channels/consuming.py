@@ -10,6 +10,8 @@ from trunkline.channels.consumer import ConsumerHandler, ConsumerOptions, consum
 from trunkline.channels.consumer_roster import Roster
 from trunkline.channels.consumers import Consumers
 from trunkline.channels.transactions import TransactionalBus
+from trunkline.model.channel import channel_key
+from trunkline.model.interest import Interest
 
 H = TypeVar("H", bound=ConsumerHandler)
 
@@ -74,6 +76,27 @@ class ConsumingBus(TransactionalBus):
             return function
 
         return declare if handler is None else declare(handler)
+
+    def consume_internal(
+        self,
+        name: str,
+        channel: str,
+        handler: ConsumerHandler,
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
+        """Declare a durable consumer of one of Trunkline's own channels.
+
+        Args:
+            name: Names it.
+            channel: The channel's name.
+            handler: As for :meth:`consumer`.
+            **options: See :class:`ConsumerOptions`.
+
+        Raises:
+            ConfigError: Something makes no sense; the message says what.
+        """
+        interest = Interest(frozenset({channel_key(channel)}))
+        self._roster.declare(consumer_of(name, interest, handler, options))
 
     @property
     def consumers(self) -> Consumers:

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import msgspec
 
 from trunkline.channels.backlog import Backlog
-from trunkline.channels.drafting import PublishOptions
+from trunkline.channels.drafting import PublishOptions, draft_of
 from trunkline.model import codec
 from trunkline.model.message import Draft, Message, Receipt
 from trunkline.sql.database import Dialect, Row
@@ -110,6 +110,28 @@ class LineTransaction:
         self._stage(
             [self._draft(one[0], one[1], one[2] if len(one) == 3 else {}) for one in messages]
         )
+
+    def publish_internal(self, channel: str, data: Any) -> None:
+        """Publish to one of Trunkline's own channels when the transaction commits.
+
+        Args:
+            channel: The channel's name.
+            data: Any JSON value.
+
+        Raises:
+            UsageError: The data can't be accepted, or the transaction is over.
+        """
+        self._unit.stage([draft_of(channel, data, {}, site_id=None, internal=True)])
+
+    def after_commit(self, callback: Callable[[], Awaitable[object]]) -> None:
+        """Have something done in this process once the transaction is committed, and only then.
+
+        It is lost when the process dies in between: publish what must not be.
+
+        Args:
+            callback: A coroutine function without arguments; what it raises is only told.
+        """
+        self._unit.after_commit(callback)
 
     def _stage(self, drafts: Sequence[Draft | None]) -> None:
         self._unit.stage([draft for draft in drafts if draft is not None])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from trunkline.errors import UsageError
 from trunkline.model.message import Draft, Receipt
 from trunkline.sql.database import Dialect, Row, Transaction
+
+logger = logging.getLogger(__name__)
 
 
 class UnitOfWork:
@@ -30,6 +33,7 @@ class UnitOfWork:
         self._is_over = False
         self.drafts: list[Draft] = []
         self.receipts: Sequence[Receipt] = ()
+        self._after: list[Callable[[], Awaitable[object]]] = []
 
     @property
     def dialect(self) -> Dialect:
@@ -62,14 +66,27 @@ class UnitOfWork:
     async def savepoint(self) -> AsyncIterator[None]:
         """Make a part that is undone by itself, its drafts included, when it raises."""
         name, count = f"trunkline_{next(self._names)}", len(self.drafts)
+        after = len(self._after)
         await self._transaction.set_savepoint(name)
         try:
             yield
         except BaseException:
-            del self.drafts[count:]
+            del self.drafts[count:], self._after[after:]
             await self._transaction.undo_savepoint(name)
             raise
         await self._transaction.release_savepoint(name)
+
+    def after_commit(self, callback: Callable[[], Awaitable[object]]) -> None:
+        """Have something done once all this is committed, unless its savepoint is undone."""
+        self._after.append(callback)
+
+    async def settle(self) -> None:
+        """Do what was to be done after the commit; failures are told and stop nobody."""
+        for callback in self._after:
+            try:
+                await callback()
+            except Exception:
+                logger.exception("after a commit, %r failed", callback)
 
     def close(self) -> None:
         """Take no more drafts: the end has begun."""
