@@ -61,6 +61,7 @@ def _run(engine: str, fault: str, *, seed: int, given: argparse.Namespace) -> Ce
         cell = asyncio.run(run_cell(engine, [fault], seed=seed, strikes=given.strikes))
     except (AssertionError, RuntimeError) as error:
         _say(f"{engine} | {fault} | seed {seed}: {type(error).__name__}: {error}")
+        _say("\n".join(getattr(error, "__notes__", ())))
         return None
     _say(str(cell))
     if given.keep and not cell.is_clean:

@@ -113,6 +113,12 @@ class Actor:
         if self._process is not None:
             self._process.send_signal(number)
 
+    async def explain(self) -> str:
+        """Ask a life that is stuck what its tasks wait for, and return the end of its output."""
+        self.signal(signal.SIGUSR2)
+        await asyncio.sleep(1.0)
+        return f"{self}:\n{self._output.read_text(errors='replace')[-8000:]}"
+
     def check(self) -> None:
         """Raise when it failed by itself."""
         code = 0 if self._process is None or self._killed else self._process.poll()
@@ -217,7 +223,12 @@ class Arena:
                 one for one in self.actors if one.size() < before[id(one)] + wanted.get(id(one), 1)
             ]
 
-        await until(lambda: not behind(), lambda: f"no progress of {behind()}", PATIENCE)
+        try:
+            await until(lambda: not behind(), lambda: f"no progress of {behind()}", PATIENCE)
+        except StuckError as error:
+            for one in behind():
+                error.add_note(await one.explain())
+            raise
 
     def refusals(self) -> int:
         """Count the publishes that were refused so far."""
@@ -261,7 +272,6 @@ class Arena:
             log=stored,
             listenings=[one for actor in self.listeners for one in _listenings(actor)],
             refused=frozenset(words[2] for words in lines if words[0] == "refused"),
-            skew=self._rig.skew,
         )
 
 

@@ -90,7 +90,6 @@ class Evidence:
         log: The line's messages in the end, in the order they were read.
         listenings: The listeners' records.
         refused: Publishes that raised, by nonce.
-        skew: Seconds that times may step back, for an engine whose writers stamp by themselves.
     """
 
     acks: Sequence[Ack]
@@ -98,7 +97,6 @@ class Evidence:
     log: Sequence[Stored]
     listenings: Sequence[Listening] = ()
     refused: frozenset[str] = frozenset()
-    skew: float = 0.0
 
 
 class Breach(NamedTuple):
@@ -142,7 +140,7 @@ def examine(evidence: Evidence) -> Verdict:
     verdict = Verdict(messages=len(evidence.acks))
     _check_acks(evidence, verdict)
     verdict.breaches += _once(evidence.log)
-    verdict.breaches += _dense(evidence.log, evidence.skew)
+    verdict.breaches += _dense(evidence.log)
     verdict.breaches += _publishers_order(evidence.acks)
     for listening in evidence.listenings:
         verdict.heard += sum(isinstance(one, Heard) for one in listening.told)
@@ -190,7 +188,7 @@ def _once(log: Iterable[Stored]) -> Iterator[Breach]:
             yield Breach("once", name, f"{len(parts)} of a group of {whole} are stored")
 
 
-def _dense(log: Iterable[Stored], skew: float) -> Iterator[Breach]:
+def _dense(log: Iterable[Stored]) -> Iterator[Breach]:
     last, last_at = 0, 0.0
     channels: Counter[str] = Counter()
     for one in log:
@@ -200,7 +198,7 @@ def _dense(log: Iterable[Stored], skew: float) -> Iterator[Breach]:
         if one.message_id != channels[one.channel]:
             yield Breach("dense", one.channel, f"{one.message_id}, not {channels[one.channel]}")
             channels[one.channel] = one.message_id
-        if one.published_at < last_at - skew:
+        if one.published_at < last_at:
             yield Breach("dense", "time", f"{one} was published before the one before it")
         last, last_at = one.global_id, one.published_at
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tests.faults.journal import Journal, read_journal
-from tests.faults.roles import CHANNELS, END, PATTERN, RETRY, Part, line_at, opened
+from tests.faults.roles import CHANNELS, END, PATTERN, RETRY, Part, line_at, opened, tell_when_asked
 from trunkline.channels.catchup import Gap
 from trunkline.client import Client
 from trunkline.errors import LogError, ServerUnavailableError
@@ -141,6 +141,7 @@ async def listen_outside(client: Client, channels: tuple[str, ...], book: Book) 
 
 async def run(part: Part) -> None:
     """Listen until the end was heard."""
+    tell_when_asked()
     by_channel = part.role in BY_CHANNEL
     books = [
         (channels, Book(path, channels, by_channel=by_channel, slowness=part.slowness))

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from tests.faults.journal import Journal
-from tests.faults.roles import CHANNELS, RETRY, Part, line_at, opened
+from tests.faults.roles import CHANNELS, RETRY, Part, line_at, opened, tell_when_asked
 from trunkline import Trunkline
 from trunkline.errors import LogError
 from trunkline.model.message import Receipt
@@ -46,6 +46,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._step_clock)
+        tell_when_asked()
         line = await opened(line_at(self._part.url, clock=self._clock))
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -36,8 +36,6 @@ class Rig(ABC):
     url: str
     #: The log, without the proxy.
     direct_url: str
-    #: Seconds that ``published_at`` may step back between two writers.
-    skew = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -206,8 +204,6 @@ class PostgresRig(NetworkRig):
 class NatsRig(NetworkRig):
     """One NATS server with its streams in files."""
 
-    skew = 1.0  # each writer stamps its messages, and the server orders them
-
     def __init__(self) -> None:
         self.server = NatsServer()
         self.proxy = FaultProxy(self.server.port)
@@ -242,8 +238,6 @@ class NatsRig(NetworkRig):
 
 class NatsClusterRig(Rig):
     """Three NATS servers, each with a copy of everything."""
-
-    skew = 1.0  # each writer stamps its messages, and the server orders them
 
     def __init__(self) -> None:
         self.cluster = NatsCluster()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from typing import Any
 
 import msgspec
@@ -59,6 +60,16 @@ def line_at(url: str, **options: Any) -> Trunkline:
 def end_of(channel: str) -> dict[str, str]:
     """Return the last message of a channel."""
     return {"n": f"{END} {channel}"}
+
+
+def tell_when_asked() -> None:
+    """Write down what every task waits for whenever SIGUSR2 comes: a run asks whoever is stuck."""
+
+    def tell() -> None:
+        for task in asyncio.all_tasks():
+            task.print_stack(limit=8)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, tell)
 
 
 async def opened(line: Trunkline) -> Trunkline:

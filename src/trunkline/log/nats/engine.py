@@ -191,10 +191,16 @@ class NatsLog(Log):
             parts.shipper,
             clock=self._clock,
             max_payload=parts.wire.client.max_payload,
-            told=self._watchers.wake,
+            told=partial(self._tell, parts),
         )
         parts.crew.start("news", parts.news.run)
         if self._watchers:
+            parts.news.want()
+
+    def _tell(self, parts: _Parts) -> None:
+        """Take it that something was appended; when others append too, hear of what they do."""
+        self._watchers.wake()
+        if parts.line.era.has_holes:
             parts.news.want()
 
     async def close(self) -> None:

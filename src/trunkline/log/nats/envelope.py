@@ -3,14 +3,15 @@
 The line carries the channel's whole book-keeping as of this message, so that the last message
 of a channel is all that a writer has to know::
 
-    Tl: id prev at floor floor_global oldest keyed audience headers name
+    Tl: id prev at floor floor_global oldest keyed audience headers name heard
 
 *id* is the message id; *prev* the global id of the channel's message before; *at* the time in
 microseconds; *floor* and *floor_global* the newest trimmed message; *oldest* how much older than
 *at* the oldest kept message may be, and *keyed* the newest message with a key (-1 for none), both
 in microseconds; *audience* and *headers* their lengths at the end of the payload (-1 for none);
-*name* that of the append, by which a doubtful answer is settled. A global id written as ``-n`` is
-n before the message's own, for inside a batch it is not known in advance.
+*name* that of the append, by which a doubtful answer is settled; *heard* the global id up to which
+the writer knew all messages: *at* is no older than any of them. A global id written as ``-n`` is n
+before the message's own, for inside a batch it is not known in advance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trunkline.model.message import Record
 MICRO: Final = 1_000_000
 PREAMBLE: Final = b"NATS/1.0\r\n"
 CONDITION: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
-OURS: Final = b"Tl: %d %d %d %d %d %d %d %d %d %s\r\n"
+OURS: Final = b"Tl: %d %d %d %d %d %d %d %d %d %s %d\r\n"
 #: What a message's headers may take beside its payload, bytes.
 OVERHEAD: Final = 1024
 
@@ -42,6 +43,7 @@ class Sheet(NamedTuple):
     audience_size: int
     headers_size: int
     name: bytes
+    heard: int
 
 
 def sheet_of(seq: int, header: bytes) -> Sheet | None:
@@ -73,11 +75,12 @@ def sheet_of(seq: int, header: bytes) -> Sheet | None:
         audience,
         headers,
         fields[9],
+        int(fields[10]),
     )
 
 
-def record_of(key: ChannelKey, sheet: Sheet, payload: bytes) -> Record:
-    """Return a stored message as the port's readers see it."""
+def record_of(key: ChannelKey, sheet: Sheet, payload: bytes, *, at: float) -> Record:
+    """Return a stored message as the port's readers see it, with the time *at*."""
     audience = headers = None
     end = len(payload)
     if sheet.headers_size >= 0:
@@ -87,7 +90,7 @@ def record_of(key: ChannelKey, sheet: Sheet, payload: bytes) -> Record:
         start = end - sheet.audience_size
         audience, end = payload[start:end], start
     data = payload if end == len(payload) else payload[:end]
-    return Record(key, sheet.message_id, sheet.seq, sheet.at, data, audience, headers)
+    return Record(key, sheet.message_id, sheet.seq, at, data, audience, headers)
 
 
 def value_of(header: bytes, name: bytes) -> bytes | None:

@@ -18,6 +18,8 @@ MAX_ENTRIES = 100_000
 MAX_SEQS = 8192
 #: Changes of floors remembered before the list is made anew from the floors themselves.
 MAX_CHANGES = 200_000
+#: Messages remembered beyond one that was not heard of.
+MAX_AHEAD = 10_000
 #: Interests whose newest floor is remembered.
 MAX_INTERESTS = 256
 
@@ -93,8 +95,6 @@ class Ledger:
         self._changes: list[tuple[int, ChannelKey]] = []
         self._newest_of: OrderedDict[Interest, tuple[int, int]] = OrderedDict()
         self._newest = 0
-        #: All messages up to here have been looked at.
-        self.seq = 0
 
     def raise_floor(self, key: ChannelKey, floor: int, floor_global: int) -> None:
         """Take a channel's floor, if it is higher than what is known."""
@@ -151,6 +151,12 @@ class Era:
         self.head = 0
         #: The newest time of a message that was heard of.
         self.at = 0.0
+        #: All messages up to here were heard of: none of them is newer than :attr:`at`.
+        self.heard = 0
+        #: Whether the line's last message was looked at once, for its time.
+        self.is_timed = False
+        #: Numbers that were heard of beyond one that was not.
+        self._ahead: set[int] = set()
         #: The newest mark that was taken.
         self.marks_seq = 0
         #: Whether every channel's last message was looked at once.
@@ -206,8 +212,31 @@ class Era:
             self.head = seq
         if at > self.at:  # noqa: PLR1730
             self.at = at
-        if seq == self.ledger.seq + 1:
-            self.ledger.seq = seq
+        if seq == self.heard + 1:
+            self.heard = seq
+            if self._ahead:
+                self._close_holes()
+        elif seq > self.heard:
+            self._ahead.add(seq)
+            if len(self._ahead) > MAX_AHEAD:
+                self._ahead.clear()
+
+    @property
+    def has_holes(self) -> bool:
+        """Tell whether somebody else stored what was not heard of yet."""
+        return bool(self._ahead)
+
+    def hear_all(self, seq: int) -> None:
+        """Note that no message up to *seq* is newer than :attr:`at`."""
+        self.heard = max(self.heard, seq)
+        self.is_timed = True
+        self._ahead = {one for one in self._ahead if one > self.heard}
+        self._close_holes()
+
+    def _close_holes(self) -> None:
+        while self.heard + 1 in self._ahead:
+            self.heard += 1
+            self._ahead.discard(self.heard)
 
     def mark(self, key: ChannelKey, floor: int, floor_global: int) -> None:
         """Take a floor that a mark says."""

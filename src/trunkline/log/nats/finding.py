@@ -14,6 +14,8 @@ from trunkline.model.channel import ChannelKey
 
 #: Messages fetched at once in the hope that what is looked for is among them.
 NEAR: Final = 32
+#: Messages looked at for the time of the one after them.
+LOOK_BACK: Final = 2000
 #: Bytes of one answer at most.
 MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -64,6 +66,28 @@ class Finder:
                         era.hear(key, sheet)
                 more = batch.messages[-1].seq + 1 if batch.has_more and batch.messages else 0
         return found, upto
+
+    async def catch_up(self, era: Era) -> None:
+        """Learn how late it is on the line, from its last message and those before it."""
+        last = await self._jet.last(era.stream, era.everything)
+        sheet = None if last is None else sheet_of(last.seq, last.header)
+        if sheet is None:
+            era.hear_all(0)
+            return
+        era.at = max(era.at, await self.time_of(era, sheet))
+        era.head = max(era.head, sheet.seq)
+        era.hear_all(sheet.seq)
+
+    async def time_of(self, era: Era, sheet: Sheet) -> float:
+        """Return how late it is on the line at a message: no message up to it is newer.
+
+        Its own stamp does not tell, for its writer may not have heard yet of those right before
+        it, whose writers' clocks may have been ahead.
+        """
+        after = max(sheet.heard, sheet.seq - 1 - LOOK_BACK)
+        count = sheet.seq - 1 - after
+        before = await self.stretch(era, era.everything, after, count) if count > 0 else ()
+        return max([sheet.at, *(one.at for one in before if one.seq < sheet.seq)])
 
     async def settle_floor(self, era: Era, part: Part, age: float | None, now: float) -> None:
         """Look up the global id of a plan's new floor, and raise it by age.

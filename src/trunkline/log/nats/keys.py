@@ -107,7 +107,7 @@ class Keys:
             lookups.generations[name] = f".{seq}"
             return
         stored, sheet = found
-        record = record_of(draft.channel, sheet, stored.payload)
+        record = record_of(draft.channel, sheet, stored.payload, at=sheet.at)
         first = msgspec.structs.replace(
             draft, data=record.data, audience=record.audience, headers=record.headers
         )

@@ -98,5 +98,4 @@ class Marks:
             if not subjects or offset >= info.total:
                 break
         era.is_learned = True
-        era.ledger.seq = max(era.ledger.seq, upto)
         era.head = max(era.head, upto)

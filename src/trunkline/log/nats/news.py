@@ -69,6 +69,8 @@ class News:
             head = era.head
             is_new = await self._line.check() or await self._pages.head(era) > head
             await self._marks.hear(self._line.era)
+            if self._line.era.heard < self._line.era.head:
+                await self._pages.catch_up(self._line.era)
             if is_new:
                 self._wake()
         except TrunklineError as error:

@@ -4,6 +4,10 @@ Any replica may answer, and one that lags does not have the newest messages yet.
 ends where its own messages end, and when that is before what this process has heard of, it is
 asked for again. What trimming hid is left out by the floors that are known; should a floor not be
 known yet, the link from each message to the one before it in its channel still tells of the gap.
+
+Writers stamp messages by their own clocks, and the server orders them: where one had not heard yet
+of a later stamp, time stands still for whoever reads the line. In a channel every writer knows the
+stamp before its own.
 """
 
 from __future__ import annotations
@@ -69,6 +73,8 @@ class Pages:
         self._marks = marks
         self._finder = finder
         self._places: OrderedDict[tuple[str, ChannelKey, int], int] = OrderedDict()
+        #: How late it was on the line where a page ended.
+        self._times: OrderedDict[tuple[str, Interest | None, int], float] = OrderedDict()
 
     async def channel(self, era: Era, key: ChannelKey, after: int, limit: int) -> Page:
         """Read a page of one channel."""
@@ -147,7 +153,7 @@ class Pages:
             for one in _found(era, batch.messages):
                 place = one.sheet.seq
                 if first < one.sheet.message_id <= head:
-                    records.append(record_of(key, one.sheet, one.payload))
+                    records.append(record_of(key, one.sheet, one.payload, at=one.sheet.at))
             kept, is_whole = cut(records, limit)
             if not is_whole:
                 return kept, False
@@ -169,7 +175,9 @@ class Pages:
         records: list[Record] = []
         floor = 0
         seen: set[ChannelKey] = set()
+        at = await self._time(era, after, interest, stretch.found)
         for one in stretch.found:
+            at = max(at, one.sheet.at)
             if interest is not None and not interest.includes(one.key):
                 continue
             if one.key not in seen:
@@ -177,12 +185,28 @@ class Pages:
                 if one.sheet.prev > after:
                     floor = max(floor, one.sheet.prev)
             if one.sheet.message_id > ledger.floor(one.key):
-                records.append(record_of(one.key, one.sheet, one.payload))
+                records.append(record_of(one.key, one.sheet, one.payload, at=at))
         floor = max(floor, ledger.newest(interest))
-        kept, is_whole = cut(_in_time(records), limit)
+        kept, is_whole = cut(records, limit)
         head = max(era.head, stretch.upto)
         upto = stretch.upto if is_whole else kept[-1].global_id
+        self._times[era.epoch, interest, upto] = at if is_whole else kept[-1].published_at
+        if len(self._times) > MAX_PLACES:
+            self._times.popitem(last=False)
         return Page(kept, floor, head, upto, era.epoch)
+
+    async def _time(
+        self, era: Era, after: int, interest: Interest | None, found: Sequence[Found]
+    ) -> float:
+        """Return how late it is where a page begins, so that no page is behind the one before."""
+        known = self._times.get((era.epoch, interest, after))
+        if known is not None or not found or after == 0:
+            return known or 0.0
+        return await self._finder.time_of(era, found[0].sheet)
+
+    async def catch_up(self, era: Era) -> None:
+        """Learn how late it is on the line."""
+        await self._finder.catch_up(era)
 
     async def _stretch(
         self, era: Era, after: int, limit: int, interest: Interest | None
@@ -306,22 +330,3 @@ def _subjects(era: Era, interest: Interest) -> list[str] | None:
             # /global/… belongs to no site, and so lies here too.
             return [era.subjects + tail]
     return None
-
-
-def _in_time(records: Iterable[Record]) -> Iterable[Record]:
-    """Let time stand still where a writer's clock was behind the writer's before it."""
-    at = 0.0
-    for record in records:
-        if record.published_at >= at:
-            at = record.published_at
-            yield record
-        else:
-            yield Record(
-                record.channel,
-                record.message_id,
-                record.global_id,
-                at,
-                record.data,
-                record.audience,
-                record.headers,
-            )

@@ -134,6 +134,7 @@ class Plan:
         self.is_doubtful = False
         self._lookups = lookups
         at = era.at = max(now, era.at)
+        self._heard = era.heard
         turn = self._turn = Turn(
             View(era, lookups.known), retention, epoch=era.epoch, head=UNKNOWN, at=at
         )
@@ -246,6 +247,7 @@ class Plan:
                 -1 if audience is None else len(audience),
                 -1 if headers is None else len(headers),
                 self.name,
+                self._heard,
             )
             + b"\r\n"
         )

@@ -241,6 +241,8 @@ class Shipper:
             if self._line.is_suspect:
                 await self._line.confirm()
             era = self._line.era
+            if not era.is_timed:
+                await self._finder.catch_up(era)
             unknown = {key for key in shipment.channels if era.entry(key) is None}
             await self.judge.load(era, unknown)
             fresh |= unknown

@@ -35,6 +35,7 @@ class Shot:
         "expected",
         "floor",
         "floor_global",
+        "heard",
         "hit",
         "id_before",
         "is_doubtful",
@@ -53,6 +54,7 @@ class Shot:
         self.floor = entry.floor
         self.floor_global = entry.floor_global
         self.oldest_at = entry.oldest_at
+        self.heard = era.heard
         self.name = b""
         #: Whether some copy of it may have been stored, or may yet be.
         self.is_doubtful = False
@@ -110,6 +112,7 @@ class Shot:
             -1 if audience is None else len(audience),
             -1 if headers is None else len(headers),
             self.name,
+            self.heard,
         )
         if audience is not None:
             data += audience
