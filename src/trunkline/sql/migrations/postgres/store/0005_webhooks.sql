@@ -100,6 +100,7 @@ CREATE TABLE {schema}.trunkline_transmissions (
   state text NOT NULL DEFAULT 'queued', -- queued, sending, sent, failed, dead, withdrawn
   due_at double precision,
   attempts integer NOT NULL DEFAULT 0,
+  tries integer NOT NULL DEFAULT 0, -- attempts since it was queued, or an operator had it sent again
   lease_owner text,
   lease_epoch bigint NOT NULL DEFAULT 0,
   lease_until double precision,
@@ -113,8 +114,9 @@ CREATE TABLE {schema}.trunkline_transmissions (
 
 CREATE UNIQUE INDEX trunkline_transmissions_queued
   ON {schema}.trunkline_transmissions (endpoint_id, collapse) WHERE state = 'queued';
+-- A lane is what one tenant has queued for one endpoint; claims go from lane to lane.
 CREATE INDEX trunkline_transmissions_due
-  ON {schema}.trunkline_transmissions (endpoint_id, due_at, seq) WHERE due_at IS NOT NULL;
+  ON {schema}.trunkline_transmissions (endpoint_id, tenant, due_at, seq) WHERE due_at IS NOT NULL;
 CREATE INDEX trunkline_transmissions_order
   ON {schema}.trunkline_transmissions (endpoint_id, order_key, seq)
   WHERE due_at IS NOT NULL AND order_key IS NOT NULL;
@@ -140,3 +142,29 @@ CREATE TABLE {schema}.trunkline_attempts (
 
 CREATE INDEX trunkline_attempts_of ON {schema}.trunkline_attempts (transmission_id, number);
 CREATE INDEX trunkline_attempts_at ON {schema}.trunkline_attempts (started_at);
+
+-- Deliveries that an operator wants again, as background work with progress.
+CREATE TABLE {schema}.trunkline_recovery (
+  id text PRIMARY KEY,
+  kind text NOT NULL, -- recover (what was given up), replay (what was never tried)
+  endpoint_id text NOT NULL,
+  since double precision NOT NULL,
+  until double precision NOT NULL,
+  state text NOT NULL DEFAULT 'running', -- running, done, cancelled
+  reached bigint NOT NULL DEFAULT 0, -- the last transmission looked at
+  last bigint NOT NULL, -- the last one there was when it began
+  found bigint NOT NULL DEFAULT 0,
+  created_at double precision NOT NULL,
+  updated_at double precision NOT NULL
+);
+
+-- What a receiver has handled, written in the transaction of what its handler wrote.
+CREATE TABLE {schema}.trunkline_inbox (
+  source text NOT NULL,
+  delivery_id text NOT NULL,
+  handler text NOT NULL,
+  handled_at double precision NOT NULL,
+  PRIMARY KEY (source, delivery_id, handler)
+);
+
+CREATE INDEX trunkline_inbox_at ON {schema}.trunkline_inbox (handled_at);

@@ -100,6 +100,7 @@ CREATE TABLE trunkline_transmissions (
   state TEXT NOT NULL DEFAULT 'queued', -- queued, sending, sent, failed, dead, withdrawn
   due_at REAL,
   attempts INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, -- attempts since it was queued, or an operator had it sent again
   lease_owner TEXT,
   lease_epoch INTEGER NOT NULL DEFAULT 0,
   lease_until REAL,
@@ -113,8 +114,9 @@ CREATE TABLE trunkline_transmissions (
 
 CREATE UNIQUE INDEX trunkline_transmissions_queued
   ON trunkline_transmissions (endpoint_id, collapse) WHERE state = 'queued';
+-- A lane is what one tenant has queued for one endpoint; claims go from lane to lane.
 CREATE INDEX trunkline_transmissions_due
-  ON trunkline_transmissions (endpoint_id, due_at, seq) WHERE due_at IS NOT NULL;
+  ON trunkline_transmissions (endpoint_id, tenant, due_at, seq) WHERE due_at IS NOT NULL;
 CREATE INDEX trunkline_transmissions_order
   ON trunkline_transmissions (endpoint_id, order_key, seq)
   WHERE due_at IS NOT NULL AND order_key IS NOT NULL;
@@ -140,3 +142,29 @@ CREATE TABLE trunkline_attempts (
 
 CREATE INDEX trunkline_attempts_of ON trunkline_attempts (transmission_id, number);
 CREATE INDEX trunkline_attempts_at ON trunkline_attempts (started_at);
+
+-- Deliveries that an operator wants again, as background work with progress.
+CREATE TABLE trunkline_recovery (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,                -- recover (what was given up), replay (what was never tried)
+  endpoint_id TEXT NOT NULL,
+  since REAL NOT NULL,
+  until REAL NOT NULL,
+  state TEXT NOT NULL DEFAULT 'running', -- running, done, cancelled
+  reached INTEGER NOT NULL DEFAULT 0,    -- the last transmission looked at
+  last INTEGER NOT NULL,                 -- the last one there was when it began
+  found INTEGER NOT NULL DEFAULT 0,
+  created_at REAL NOT NULL,
+  updated_at REAL NOT NULL
+);
+
+-- What a receiver has handled, written in the transaction of what its handler wrote.
+CREATE TABLE trunkline_inbox (
+  source TEXT NOT NULL,
+  delivery_id TEXT NOT NULL,
+  handler TEXT NOT NULL,
+  handled_at REAL NOT NULL,
+  PRIMARY KEY (source, delivery_id, handler)
+) WITHOUT ROWID;
+
+CREATE INDEX trunkline_inbox_at ON trunkline_inbox (handled_at);
