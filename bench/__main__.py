@@ -12,7 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench import fanout, holding, overload, publishing, report, sharing
+from bench import (
+    fanout,
+    holding,
+    on_nats,
+    on_postgres,
+    on_redis,
+    overload,
+    publishing,
+    report,
+    sharing,
+)
 from bench.figures import Figure, Plan
 from bench.machine import describe, raise_file_limit
 
@@ -22,6 +32,9 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "holding": holding.measure,
     "overload": overload.measure,
     "processes": sharing.measure,
+    "postgres": on_postgres.measure,
+    "redis": on_redis.measure,
+    "nats": on_nats.measure,
 }
 
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Any
 
-from bench.compiler import BUILD
 from bench.figures import Figure, Plan
-from bench.processes import ROOT, clean_environment
+from bench.programs import Told, folder, run
 
 TARGETS = {1: 0.6, 64: 6.0, 512: 10.0}
 
@@ -22,16 +14,19 @@ TARGETS = {1: 0.6, 64: 6.0, 512: 10.0}
 def measure(plan: Plan) -> Iterator[Figure]:
     """Measure by turns: raw sqlite3, then one, 64 and 512 publishers, and again."""
     seconds = plan.seconds(2)
-    raw: list[dict[str, Any]] = []
-    ours: dict[int, list[dict[str, Any]]] = {count: [] for count in TARGETS}
+    raw: list[Told] = []
+    ours: dict[int, list[Told]] = {count: [] for count in TARGETS}
     for _ in range(plan.runs):
-        raw.append(run("bench.peers.raw_sqlite", seconds))
+        with folder() as path:
+            words = ("--file", path / "raw.db", "--seconds", seconds)
+            raw.append(run("bench.peers.raw_sqlite", *words, seconds=seconds))
         for count, told in ours.items():
-            told.append(run("bench.servers.publisher", seconds, "--publishers", count))
+            with folder() as path:
+                told.append(publishers(f"sqlite:///{path}/line.db", count, seconds))
     for count, told in ours.items():
         yield Figure(
             row="publish",
-            name=f"durable publishes, {count} concurrent publisher{'s' * (count > 1)}",
+            name=f"durable publishes, {crowd(count)}",
             unit="/s",
             runs=[one["rate"] for one in told],
             peer="sqlite3, a commit per insert",
@@ -43,22 +38,17 @@ def measure(plan: Plan) -> Iterator[Figure]:
         )
 
 
-def busy(told: list[dict[str, Any]]) -> float:
+def publishers(log: str, count: int, seconds: float) -> Told:
+    """Run a process of publishers on a line and return what it tells."""
+    words = ("--log", log, "--seconds", seconds, "--publishers", count)
+    return run("bench.servers.publisher", *words, seconds=seconds)
+
+
+def crowd(count: int) -> str:
+    """Name a number of publishers."""
+    return f"{count} concurrent publisher{'s' * (count > 1)}"
+
+
+def busy(told: Sequence[Told]) -> float:
     """Return the median processor time of a publish in microseconds."""
     return float(median(one["busy_us"] for one in told))
-
-
-def run(module: str, seconds: float, *words: object) -> dict[str, Any]:
-    """Run one process on a fresh file of this disk, and return what it tells."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=BUILD))
-    command = [sys.executable, "-m", module, "--file", str(folder / "line.db")]
-    command += ["--seconds", str(seconds), *map(str, words)]
-    try:
-        printed = subprocess.check_output(
-            command, cwd=ROOT, env=clean_environment(), timeout=60 + seconds
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    told: dict[str, Any] = json.loads(printed)
-    return told

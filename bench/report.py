@@ -25,6 +25,12 @@ ROWS = {
     "overload": ("Steady overload", "overload"),
     "latency": ("Publish to receive, at 30 % of that load", "overload"),
     "processes": ("Three processes publishing to one file", "processes"),
+    "postgres": ("Publishes on PostgreSQL", "postgres"),
+    "redis": ("Publishes on Redis", "redis"),
+    "nats": ("Publishes on NATS JetStream", "nats"),
+    "waking": ("Wake-up in another process", "waking"),
+    "guests": ("Publishing inside guests' transactions", "guests"),
+    "consumer": ("Durable consumer", "consumer"),
 }
 
 INTRODUCTION = """\

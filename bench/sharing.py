@@ -3,19 +3,11 @@ how much."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from bench.compiler import BUILD
 from bench.figures import Figure, Plan
-from bench.processes import ROOT, BenchError, clean_environment
+from bench.programs import Told, folder, run_together
 
 PROCESSES = 3
 #: Seconds in which all of them have started and opened the file.
@@ -52,25 +44,14 @@ def measure(plan: Plan) -> Iterator[Figure]:
         )
 
 
-def together(publishers: int, seconds: float) -> list[dict[str, Any]]:
+def together(publishers: int, seconds: float) -> list[Told]:
     """Run the processes at the same time and return what each tells."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=BUILD))
-    command = [sys.executable, "-m", "bench.servers.publisher", "--file", str(folder / "line.db")]
-    command += ["--seconds", str(seconds), "--publishers", str(publishers)]
-    command += ["--at", str(time.time() + HEADSTART)]
-    started = [
-        subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE)
-        for _ in range(PROCESSES)
-    ]
-    try:
-        printed = [process.communicate(timeout=60 + seconds)[0] for process in started]
-    finally:
-        for process in started:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-    if any(process.returncode for process in started):
-        raise BenchError("a publishing process failed")
-    return [json.loads(text) for text in printed]
+    with folder() as path:
+        words: tuple[object, ...] = (
+            "bench.servers.publisher",
+            "--log",
+            f"sqlite:///{path}/line.db",
+        )
+        words += ("--seconds", seconds, "--publishers", publishers)
+        words += ("--at", time.time() + HEADSTART)
+        return run_together([words] * PROCESSES, seconds=HEADSTART + seconds)
