@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.errors import AccessDeniedError, ConflictError, TrunklineError, UsageError
+from trunkline.errors import ConflictError, TrunklineError, UsageError
 
 
 class SignalError(UsageError, ValueError):
@@ -29,19 +29,6 @@ class PayloadError(TrunklineError):
     """Report that a payload could not be made; the cause is chained."""
 
     code = "payload"
-
-
-class WithdrawnError(TrunklineError):
-    """Report that a transmission must not be sent any more: its app may not have it."""
-
-    status = 410
-    code = "withdrawn"
-
-
-class EntryRefusedError(AccessDeniedError):
-    """Report an entry token that doesn't hold; why is not told to whoever brought it."""
-
-    code = "entry-refused"
 
 
 class SecretError(TrunklineError):
