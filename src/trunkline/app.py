@@ -25,7 +25,7 @@ from trunkline.log.retention import Retention
 from trunkline.log.standby import StandbyLog
 from trunkline.runtime.clock import Clock, SystemClock
 from trunkline.runtime.crew import Crew, Work
-from trunkline.runtime.loops import repeat, supervise
+from trunkline.runtime.loops import LoopLock, repeat, supervise
 from trunkline.runtime.service import Service, Services, chosen
 from trunkline.sql.opening import DatabasePlace, place_of
 from trunkline.store.store import Store
@@ -84,7 +84,7 @@ class Trunkline(GatewayFace):
         self._crew: Crew | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._turn = asyncio.Lock()
+        self._turn = LoopLock()
         self._was_closed = False
         self._options = self.settings.gateway
         self._doorways = []

@@ -86,6 +86,14 @@ class TransactionalBus(Bus):
         if draft := self._drafted(channel, data, options):
             self._store.publish_now(tx, [draft])
 
+    async def relay(self) -> None:
+        """Open the line and carry what transactions leave from here, if the settings let it.
+
+        For those who publish with :meth:`publish_in` alone: :meth:`publish` sees to it itself.
+        """
+        await self._ready()
+        await self._store.run_relays()
+
     def attach_outbox(self, database: Any) -> None:
         """Publish inside transactions on another database too; its outbox is made there.
 
@@ -115,6 +123,7 @@ class TransactionalBus(Bus):
         await self._ready()
         async with self._store.transaction() as unit:
             yield LineTransaction(unit, draft=self._drafted, backlog=self.backlog)
+        await unit.settle()
 
     def _drafted(self, channel: str, data: Any, options: PublishOptions) -> Draft | None:
         if not self._publishes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -12,6 +11,7 @@ from trunkline.channels.hub import Hub
 from trunkline.log.port import Log
 from trunkline.runtime.clock import Clock
 from trunkline.runtime.crew import Work
+from trunkline.runtime.loops import LoopLock
 from trunkline.runtime.service import Service
 from trunkline.store.store import Store
 
@@ -67,7 +67,7 @@ class WingedBus(ConsumingBus):
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._wings: list[Wing] = []
         self._opened: list[Wing] = []
-        self._building = asyncio.Lock()
+        self._building = LoopLock()
 
     def add_wing(self, make: Callable[[Premises], W]) -> W:
         """Build a wing, which opens with the line, or at its first use on an open line.

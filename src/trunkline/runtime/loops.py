@@ -114,3 +114,20 @@ async def repeat(
         else:
             backoff.succeed()
             pause = jitter(every, spread=0.1)
+
+
+class LoopLock:
+    """Be a lock on whichever event loop asks, for what outlives a loop, as a line does."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._lock = loop, asyncio.Lock()
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,6 +14,7 @@ from trunkline.log.joint import JointLog, JointTransaction
 from trunkline.log.port import Log
 from trunkline.model.message import Draft, Receipt
 from trunkline.runtime.clock import Clock
+from trunkline.runtime.loops import LoopLock
 from trunkline.sql.database import Database, Dialect, Transaction
 from trunkline.sql.opening import DatabasePlace
 from trunkline.store.envelope import seal
@@ -60,7 +60,7 @@ class Store:
         self._wanted = wanted
         self._log: Log | None = None
         self._databases: list[Database] = []
-        self._turn = asyncio.Lock()
+        self._turn = LoopLock()
         self._outboxes: list[Outbox] = []
         self.relays: list[Relay] = []
 
@@ -234,6 +234,12 @@ class Store:
         with _explained():
             cast(SyncGuest, guest).insert(self._insert(guest.dialect), _sealed(drafts))
         guest.on_commit(self._poke_from_anywhere)
+
+    async def run_relays(self) -> None:
+        """Have what transactions left carried to the log from this process, if it may."""
+        if self._log is not None:
+            await self._open_places(self._log)
+        self._wanted()
 
     def _insert(self, dialect: Dialect) -> str:
         for place in self.places:
