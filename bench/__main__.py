@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from bench import (
+    consuming,
     fanout,
+    guests,
     holding,
     on_nats,
     on_postgres,
@@ -22,6 +24,7 @@ from bench import (
     publishing,
     report,
     sharing,
+    waking,
 )
 from bench.figures import Figure, Plan
 from bench.machine import describe, raise_file_limit
@@ -35,6 +38,9 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "postgres": on_postgres.measure,
     "redis": on_redis.measure,
     "nats": on_nats.measure,
+    "waking": waking.measure,
+    "guests": guests.measure,
+    "consumer": consuming.measure,
 }
 
 

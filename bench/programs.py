@@ -71,8 +71,7 @@ def run_together(calls: Sequence[tuple[object, ...]], *, seconds: float) -> list
 
 @contextlib.contextmanager
 def companion(module: str, *words: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a module beside what is measured; it says a line when it is ready and ends with its
-    input."""
+    """Run a module beside what is measured; it says a line when it is ready."""
     process = start(module, *words)
     assert process.stdout is not None
     try:
@@ -80,8 +79,15 @@ def companion(module: str, *words: object) -> Iterator[subprocess.Popen[str]]:
             raise BenchError(f"{module} ended before it was ready")
         yield process
     finally:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            process.communicate(timeout=SPARE)
         if process.poll() is None:
             process.kill()
-            process.wait()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str]) -> Told:
+    """End a companion by ending its input, and return what it tells."""
+    printed, _ = process.communicate(timeout=SPARE)
+    if process.returncode:
+        raise BenchError("a measured program failed")
+    told: Told = json.loads(printed)
+    return told
