@@ -12,6 +12,7 @@ from trunkline.channels.transaction import LineTransaction
 from trunkline.model.message import Draft, Receipt
 from trunkline.sql.opening import place_of
 from trunkline.store.store import Store
+from trunkline.store.unit import UnitOfWork
 
 
 class TransactionalBus(Bus):
@@ -122,8 +123,16 @@ class TransactionalBus(Bus):
         """
         await self._ready()
         async with self._store.transaction() as unit:
-            yield LineTransaction(unit, draft=self._drafted, backlog=self.backlog)
+            yield self.transaction_over(unit)
         await unit.settle()
+
+    def transaction_over(self, unit: UnitOfWork) -> LineTransaction:
+        """Return a unit of work as applications see it; for wings that begin their own.
+
+        Args:
+            unit: The unit of work.
+        """
+        return LineTransaction(unit, draft=self._drafted, backlog=self.backlog)
 
     def _drafted(self, channel: str, data: Any, options: PublishOptions) -> Draft | None:
         if not self._publishes:
