@@ -74,6 +74,23 @@ class LineTransaction:
         """
         await self._unit.execute_many(statement, rows)
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Run a statement whose answer nobody needs, before the next that answers or the end.
+
+        On PostgreSQL several of them share a round trip, so prefer it in read models. What goes
+        wrong shows later, yet always before the commit.
+
+        Args:
+            statement: Plain SQL.
+            *values: One for each placeholder.
+        """
+        await self._unit.write(statement, *values)
+
+    @property
+    def unit(self) -> UnitOfWork:
+        """Return the unit of work underneath, for wings."""
+        return self._unit
+
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows, whose values come by index and by name.
 

@@ -5,15 +5,51 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trunkline.log.port import Group, Log, Outcome
+from trunkline.model.channel import ChannelKey
+from trunkline.model.message import Record
 from trunkline.sql.database import Database, Transaction
 from trunkline.sql.opening import DatabasePlace
 
 
+class Stretch(NamedTuple):
+    """Ask for the end of a stream.
+
+    Args:
+        channel: The stream.
+        after: The message id from which on nothing is known.
+    """
+
+    channel: ChannelKey
+    after: int = 0
+
+
+class Tip(NamedTuple):
+    """Be the end of a stream as a transaction sees it.
+
+    Args:
+        last_id: The newest message id, 0 for a stream that nothing was ever appended to.
+        records: The messages asked for, in order.
+    """
+
+    last_id: int
+    records: Sequence[Record] = ()
+
+
 class JointTransaction(Transaction, Protocol):
     """Be a transaction on the log's database that can append to the log too."""
+
+    async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
+        """Return the ends of streams as they are stored, all by one look.
+
+        Args:
+            wanted: Which, each once.
+
+        Returns:
+            One for each, in the same order; what this transaction appends is not in them.
+        """
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction; it holds once the transaction is committed.

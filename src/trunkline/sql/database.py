@@ -39,6 +39,15 @@ class Transaction(Protocol):
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows."""
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Run a statement before the next one that answers, or the end, in the order given.
+
+        Where a statement is a round trip, several of them then share one.
+        """
+
+    async def flush(self) -> None:
+        """Run what :meth:`write` left."""
+
     async def set_savepoint(self, name: str) -> None:
         """Begin a part that can be undone by itself."""
 

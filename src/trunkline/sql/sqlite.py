@@ -57,6 +57,13 @@ class SQLiteTransaction:
         """Run a statement and return its rows."""
         return self._run(_checked(statement), values).fetchall()
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Run a statement at once: here it is no round trip."""
+        self._run(_checked(statement), values)
+
+    async def flush(self) -> None:
+        """Do nothing: all was run at once."""
+
     async def set_savepoint(self, name: str) -> None:
         """Begin a part that can be undone by itself."""
         self._run(f"SAVEPOINT {name}", ())

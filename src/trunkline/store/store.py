@@ -146,6 +146,21 @@ class Store:
         return self._databases[0] if has_own and self._databases else None
 
     @property
+    def joint(self) -> JointLog:
+        """Return the open log, when it is in the line's own SQL database.
+
+        Raises:
+            ConfigError: It is not.
+            LineClosedError: The line is not open.
+        """
+        self._check()
+        if not isinstance(self._log, JointLog):
+            raise ConfigError(
+                "commands need log and store in one SQL database: use a log on SQLite or PostgreSQL"
+            )
+        return self._log
+
+    @property
     def outbox(self) -> Outbox:
         """Return the line's own outbox.
 

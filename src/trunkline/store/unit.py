@@ -48,6 +48,15 @@ class UnitOfWork:
         """Run a statement once for each row of values."""
         await self._transaction.execute_many(statement, rows)
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Run a statement before the next one that answers, or the end."""
+        await self._transaction.write(statement, *values)
+
+    @property
+    def transaction(self) -> Transaction:
+        """Return the transaction underneath."""
+        return self._transaction
+
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows."""
         return await self._transaction.fetch(statement, *values)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from trunkline.errors import LogError, LogUnavailableError
+from trunkline.log.joint import Stretch, Tip
 from trunkline.log.port import Group, Outcome
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.turns import Answer, Turn
 from trunkline.log.retention import Retention
+from trunkline.model.message import Record
 from trunkline.runtime.clock import Clock
 from trunkline.sql.postgres.address import Address
 from trunkline.sql.postgres.database import Connection
@@ -72,6 +74,7 @@ class JointPostgresTransaction(PostgresTransaction):
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction: from here on it holds the tail."""
+        await self.flush()
         tailing, writer = self._tailing, self._writer
         turn = Turn(groups, tailing.retention)
         call = turn.call()
@@ -95,6 +98,30 @@ class JointPostgresTransaction(PostgresTransaction):
         answer = Answer.parse(row[0])
         self.answers.append((answer, turn.stored(answer)))
         return turn.outcomes(answer)
+
+    async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
+        """Return the ends of streams, by one statement."""
+        address = self._tailing.address
+        if len(wanted) == 1:
+            key, after = wanted[0]
+            statement = address.sql(sql.TIP)
+            rows = await self.fetch(statement, key.site_id or "", key.name, after)
+        else:
+            rows = await self.fetch(
+                address.sql(sql.TIPS),
+                [one.channel.site_id or "" for one in wanted],
+                [one.channel.name for one in wanted],
+                [one.after for one in wanted],
+            )
+        lasts = [0] * len(wanted)
+        found: list[list[Record]] = [[] for _ in wanted]
+        for number, last_id, global_id, message_id, at, data, audience, headers in rows:
+            index = number - 1
+            lasts[index] = last_id
+            if global_id is not None:
+                key = wanted[index].channel
+                found[index].append(Record(key, message_id, global_id, at, data, audience, headers))
+        return [Tip(last, records) for last, records in zip(lasts, found, strict=True)]
 
 
 class JointTransactions:
@@ -123,6 +150,7 @@ class JointTransactions:
             writer = self._writers.pop() if self._writers else _Writer()
             tx = JointPostgresTransaction(connection, self._tailing, writer)
             yield tx
+            await tx.flush()
             try:
                 await commit(connection, self._tailing.address)
             except BROKEN as error:

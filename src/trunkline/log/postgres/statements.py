@@ -36,6 +36,23 @@ READ_SEEN: Final = (
     "LEFT JOIN {schema}.message m ON m.global_id = $1"
 )
 
+_TIP: Final = "c.last_id, m.global_id, m.message_id, m.published_at, m.data, m.audience, m.headers"
+#: $1 site, $2 name, $3 after.
+TIP: Final = (
+    f"SELECT 1::bigint, {_TIP} FROM {{schema}}.channel c "
+    "LEFT JOIN {schema}.message m ON m.channel_id = c.channel_id AND m.message_id > $3 "
+    "WHERE c.site_id = $1 AND c.name = $2 ORDER BY m.message_id"
+)
+#: The same for arrays. OFFSET 0 keeps each stream's look by index from being merged away.
+TIPS: Final = (
+    f"SELECT w.n, {_TIP} FROM unnest($1::text[], $2::text[], $3::bigint[]) "
+    "WITH ORDINALITY w (site, name, after, n) "
+    "CROSS JOIN LATERAL (SELECT x.channel_id, x.last_id FROM {schema}.channel x "
+    "WHERE x.site_id = w.site AND x.name = w.name OFFSET 0) c "
+    "LEFT JOIN LATERAL (SELECT x.* FROM {schema}.message x WHERE x.channel_id = c.channel_id "
+    "AND x.message_id > w.after OFFSET 0) m ON true ORDER BY w.n, m.message_id"
+)
+
 _SIZE: Final = (
     "octet_length(m.data) + coalesce(octet_length(m.audience), 0) "
     "+ coalesce(octet_length(m.headers), 0)"

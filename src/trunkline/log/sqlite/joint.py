@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trunkline.log.joint import Stretch, Tip
 from trunkline.log.port import Group, Outcome
 from trunkline.log.sqlite.placement import Placement
 from trunkline.sql.hold import Hold
@@ -26,6 +27,17 @@ class JointSQLiteTransaction(SQLiteTransaction):
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction."""
+        self._join()
+        return self._placement.admit(groups)
+
+    async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
+        """Return the ends of streams; one that nobody wrote to since costs no statement."""
+        self._join()
+        tip, connection = self._placement.tip, self._joined.connection
+        return [tip(connection, stretch) for stretch in wanted]
+
+    def _join(self) -> None:
+        """Have the placement look after the end of this turn, from its first use on."""
         hold, placement = self._joined, self._placement
         _ = hold.connection  # raises when the transaction is over
         if not self._appends:
@@ -33,4 +45,3 @@ class JointSQLiteTransaction(SQLiteTransaction):
             hold.at_commit(placement.store)
             hold.at_finish(placement.finish)
             hold.at_settle(placement.settle)
-        return placement.admit(groups)

@@ -6,10 +6,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from trunkline.log.admission import ChannelEntry, Touch, Turn
+from trunkline.log.joint import Stretch, Tip
 from trunkline.log.port import Group, Outcome
 from trunkline.log.retention import Retention
 from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.books import LineBooks
+from trunkline.model.channel import Kind
+from trunkline.model.message import Record
 from trunkline.runtime.clock import Clock
 
 #: Hidden messages of a channel that are worth deleting while somebody appends to it.
@@ -50,6 +53,22 @@ class Placement:
         """Decide on groups; nothing is written yet."""
         turn = self._turn or self._begin()
         return [turn.admit(group) for group in groups]
+
+    def tip(self, connection: sqlite3.Connection, wanted: Stretch) -> Tip:
+        """Return the end of a stream as it is stored, read only where it is longer than known."""
+        if self._turn is None:
+            self._begin()
+        entry = self._books.entry(wanted.channel, Kind.STREAM)
+        if entry.last_id <= wanted.after:
+            return Tip(entry.last_id)
+        rows = connection.execute(sql.CHANNEL_ROWS, (entry.ident, wanted.after, -1))
+        return Tip(
+            entry.last_id,
+            [
+                Record(wanted.channel, row[2], row[0], row[3], row[4], row[5], row[6])
+                for row in rows
+            ],
+        )
 
     def _begin(self) -> Turn:
         books = self._books

@@ -39,32 +39,58 @@ class PostgresTransaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._left: list[tuple[str, list[Sequence[Any]]]] = []
 
     async def execute(self, statement: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched."""
+        if self._left:
+            await self.flush()
         status: str = await self._connection.execute(statement, *values)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of values."""
+        if self._left:
+            await self.flush()
         await self._connection.executemany(statement, rows)
 
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows."""
+        if self._left:
+            await self.flush()
         found: Sequence[Row] = await self._connection.fetch(statement, *values)
         return found
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Leave a statement for the next flush; neighbours with one text share a round trip."""
+        if self._left and self._left[-1][0] == statement:
+            self._left[-1][1].append(values)
+        else:
+            self._left.append((statement, [values]))
+
+    async def flush(self) -> None:
+        """Run what was left, in the order given."""
+        left, self._left = self._left, []
+        for statement, rows in left:
+            if len(rows) == 1:
+                await self._connection.execute(statement, *rows[0])
+            else:
+                await self._connection.executemany(statement, rows)
+
     async def set_savepoint(self, name: str) -> None:
         """Begin a part that can be undone by itself."""
+        await self.flush()
         await self._connection.execute(f"SAVEPOINT {name}")
 
     async def release_savepoint(self, name: str) -> None:
         """Keep what the part did."""
+        await self.flush()
         await self._connection.execute(f"RELEASE SAVEPOINT {name}")
 
     async def undo_savepoint(self, name: str) -> None:
         """Undo what the part did, and end it."""
+        self._left.clear()
         await self._connection.execute(f"ROLLBACK TO SAVEPOINT {name}")
         await self._connection.execute(f"RELEASE SAVEPOINT {name}")
 
@@ -131,7 +157,9 @@ class PostgresDatabase:
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         """Begin a transaction; leaving it commits, leaving it with an error rolls back."""
         async with self.borrow() as connection:
-            yield PostgresTransaction(connection)
+            tx = PostgresTransaction(connection)
+            yield tx
+            await tx.flush()
             try:
                 await commit(connection, self.address)
             except BROKEN as error:
