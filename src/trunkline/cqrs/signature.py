@@ -220,6 +220,20 @@ class Signature:
         return self.function(subject, **wanted)
 
 
+def annotated(function: Callable[..., Any]) -> list[tuple[Any, ...]]:
+    """Return, for each parameter in order, the types that its annotation allows.
+
+    Args:
+        function: Any function; a parameter without annotation allows :data:`typing.Any`.
+
+    Raises:
+        ConfigError: An annotation can't be resolved.
+    """
+    hints = _hints(function, getattr(function, "__qualname__", type(function).__name__))
+    names = inspect.signature(function).parameters
+    return [tuple(_options(hints.get(name, Any))) for name in names]
+
+
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _LISTS = {list, tuple, "Sequence", "Iterable", "Iterator", "AsyncIterator", "AsyncIterable"}

@@ -1,0 +1,115 @@
+"""The line as those see it who send commands; the line itself is the domain called ``main``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from trunkline.channels.wing import WingedBus
+
+if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
+    from trunkline.channels.transaction import LineTransaction
+    from trunkline.cqrs.command import Command, Event
+    from trunkline.cqrs.domain import Domain, Subject
+    from trunkline.cqrs.handler import HandlerOptions
+    from trunkline.cqrs.result import Result
+    from trunkline.cqrs.wing import Commands
+
+F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
+
+
+class CommandFace(WingedBus):
+    """Send commands, and declare who decides them and who hears their events."""
+
+    @cached_property
+    def commands(self) -> Commands:
+        """Return the wing that runs commands."""
+        from trunkline.cqrs.wing import Commands
+
+        return self.add_wing(Commands)
+
+    def domain(self, name: str, **options: Any) -> Domain:
+        """Return a domain: a named group of commands and handlers, made when the name is new.
+
+        Args:
+            name: A word without dots.
+            **options: ``trace=True`` keeps every trace; ``handlers={name: {…}}`` overrides
+                priority, consistency, retry and enabled; ``legacy_wildcards=True``.
+
+        Raises:
+            ConfigError: The name is none, or options are given twice.
+        """
+        return self.commands.domain(name, **options)
+
+    def command(self, kind: type, **options: Any) -> Callable[[F], F]:
+        """Declare who decides a command; see :meth:`Domain.command`."""
+        return self.commands.main.command(kind, **options)
+
+    def aggregate(self, name: str | None = None, **options: Any) -> Callable[[C], C]:
+        """Declare the type of an aggregate's state; see :meth:`Domain.aggregate`."""
+        return self.commands.main.aggregate(name, **options)
+
+    def evolve(self, function: F) -> F:
+        """Declare how an event changes a state; see :meth:`Domain.evolve`."""
+        return self.commands.main.evolve(function)
+
+    def event(self, *kinds: type[Event]) -> None:
+        """Make event types known that no handler names."""
+        self.commands.main.event(*kinds)
+
+    def before(self, *patterns: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+        """Declare a hook before saga steps; see :meth:`Domain.before`."""
+        return self.commands.main.before(*patterns, **options)
+
+    def after(self, *patterns: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+        """Declare a hook after saga steps; see :meth:`Domain.after`."""
+        return self.commands.main.after(*patterns, **options)
+
+    def projector(self, *subjects: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+        """Declare who keeps a read model; see :meth:`Domain.projector`."""
+        return self.commands.main.projector(*subjects, **options)
+
+    def dispatcher(self, *subjects: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+        """Declare who derives events from events; see :meth:`Domain.dispatcher`."""
+        return self.commands.main.dispatcher(*subjects, **options)
+
+    def processor(self, *subjects: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+        """Declare who answers events with commands; see :meth:`Domain.processor`."""
+        return self.commands.main.processor(*subjects, **options)
+
+    async def send(
+        self,
+        command: Command,
+        *,
+        key: str | None = None,
+        actor: str | int | None = None,
+        site_id: str | None = None,
+        tx: LineTransaction | None = None,
+    ) -> Result:
+        """Run a command, and return when all it came to is durable.
+
+        Args:
+            command: The command.
+            key: The same key again returns the first result and runs nothing.
+            actor: Who wants it, kept with its events.
+            site_id: The tenant, instead of the one the site lookup gives.
+            tx: A transaction from ``line.transaction()`` to run in, instead of its own.
+
+        Returns:
+            What it came to.
+
+        Raises:
+            CommandError: It is unknown, invalid or refused, or a handler failed; nothing was
+                stored.
+            ConflictError: Others were quicker too often, or the key was used for another
+                command.
+            LogError: The database failed.
+        """
+        from trunkline.cqrs.context import Origin
+
+        wing = self.commands
+        await self.be_ready()
+        site = self._site() if site_id is None else site_id
+        return await wing.send(command, Origin(key, actor, site), tx=tx)

@@ -1,0 +1,353 @@
+"""The loop: what a command runs through inside its transaction.
+
+Load, decide, then for each event, one after another until none is left: strong projectors,
+dispatchers and processors by priority. Whatever raises ends the command.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, Final, NamedTuple, Protocol
+
+from trunkline.channels.transaction import LineTransaction
+from trunkline.cqrs.aggregate import Aggregate, stream_of
+from trunkline.cqrs.catalog import encode_header
+from trunkline.cqrs.command import Command, Event, Header, Recorded, stored
+from trunkline.cqrs.context import Context, Origin, new_id
+from trunkline.cqrs.decision import called, outcomes
+from trunkline.cqrs.errors import CommandError, HandlerError, NestingError
+from trunkline.cqrs.handler import DEFER, FAIL, ISOLATE, Handler, Role
+from trunkline.cqrs.plan import CommandPlan, Heard, Plan
+from trunkline.cqrs.result import On, Reply, Result
+from trunkline.cqrs.scope import Loaded, Scope
+from trunkline.errors import TrunklineError, UsageError
+from trunkline.model import codec
+from trunkline.model.channel import ChannelKey, Kind
+from trunkline.model.message import Draft
+from trunkline.runtime.clock import Clock
+
+#: Commands inside commands, and events derived from events, at most.
+DEPTH: Final = 32
+#: The part of a stream's name for commands that belong to no aggregate.
+ALONE: Final = "command"
+
+Defer = Callable[[Command, Context, Scope], str]
+
+
+class Steps(Protocol):
+    """Be the saga steps of a command: calls to others, with an undo on record before each."""
+
+    async def run(self, command: Any, ctx: Context) -> Any:
+        """Run the steps and return the command, changed or not; raise to end it."""
+
+    async def compensate(self, ctx: Context, cause: BaseException) -> None:
+        """Undo, in reverse order, what was run: the command is known not to be committed."""
+
+    async def settled(self, ctx: Context, tx: LineTransaction) -> None:
+        """Mark the saga as done, inside the command's transaction."""
+
+
+class Frame(NamedTuple):
+    """Be one command on its way.
+
+    Args:
+        plan: What it runs through.
+        command: The command, valid.
+        ctx: What is known of it.
+        scope: What it has in hand.
+        tx: The transaction as handlers see it.
+        result: What it comes to.
+    """
+
+    plan: CommandPlan
+    command: Any
+    ctx: Context
+    scope: Scope
+    tx: LineTransaction
+    result: Result
+
+    @property
+    def supplies(self) -> dict[str, Any]:
+        """Return what handlers may ask for, by role."""
+        return {"tx": self.tx, "ctx": self.ctx}
+
+
+class Loop:
+    """Run commands inside transactions.
+
+    Args:
+        plan: What was registered.
+        clock: Tells the time.
+        defer: Leaves a command to run after the commit, and returns its key.
+    """
+
+    def __init__(self, plan: Plan, clock: Clock, defer: Defer) -> None:
+        self.plan = plan
+        self._clock = clock
+        self._defer = defer
+
+    # -- before the transaction ---------------------------------------------------------------
+
+    async def hooked(
+        self, hooks: tuple[Heard, ...] | list[Heard], command: Any, ctx: Context, plan: CommandPlan
+    ) -> Any:
+        """Run hooks one after another, and check again what each changed."""
+        for hook, params in hooks:
+            async with watched(hook, ctx.name, ctx):
+                changed = await called(hook, command, params, {"ctx": ctx})
+            if changed is None or changed is command:
+                continue
+            if type(changed) is not plan.kind.kind:
+                raise HandlerError(
+                    hook.role,
+                    hook.name,
+                    ctx.name,
+                    TypeError(f"it returned {changed!r:.80}, not the command"),
+                )
+            command = plan.validated(changed)
+        return command
+
+    # -- inside -------------------------------------------------------------------------------
+
+    async def run(self, frame: Frame) -> None:
+        """Decide a command and do what follows from it, all in its transaction."""
+        ctx = frame.ctx
+        ctx.work, ctx.nest = frame.tx, self._nester(frame)
+        try:
+            await self._decide(frame)
+        finally:
+            ctx.work = ctx.nest = ctx.event = None
+
+    async def _decide(self, frame: Frame) -> None:
+        plan, handler = frame.plan, frame.plan.handler
+        supplies = frame.supplies
+        channel: ChannelKey
+        if plan.aggregate is not None:
+            ident = getattr(frame.command, plan.id_field or "")
+            channel = plan.aggregate.stream(ident, frame.ctx.site_id)
+            loaded = await self._loaded(frame, channel, plan.aggregate)
+            supplies["state"] = loaded.state
+            version = loaded.version
+        else:
+            channel, version = stream_of(ALONE, frame.ctx.command_id, frame.ctx.site_id), 0
+        async with watched(handler, plan.name, frame.ctx):
+            value = await called(handler, frame.command, {}, supplies)
+        found, data = outcomes(value)
+        queue: deque[tuple[Recorded[Any], int]] = deque()
+        for one in found:
+            if isinstance(one, Event):
+                version += 1
+                queue.append((self._stage(frame, one, channel, version), 1))
+            elif isinstance(one, On):
+                queue.append((await self._stage_on(frame, one), 1))
+            elif isinstance(one, Reply):
+                frame.result.reply = one.value
+            else:
+                raise UsageError(
+                    f"{handler.name} gave back a command: a deciding function yields events, and "
+                    "a processor sends what follows from them"
+                )
+        if data is not None:
+            frame.result.take(handler.name, data, handler.merge)
+        await self._follow(frame, queue)
+
+    async def _loaded(self, frame: Frame, channel: ChannelKey, aggregate: Aggregate[Any]) -> Loaded:
+        began = perf_counter()
+        loaded = await frame.scope.load(channel, aggregate)
+        frame.ctx.spans.append(("load", channel.name, began, perf_counter() - began, ""))
+        return loaded
+
+    async def _stage_on(self, frame: Frame, one: On, cause: Recorded[Any] | None = None) -> Any:
+        channel = self.plan.aggregate_of(one.aggregate).stream(one.id, frame.ctx.site_id)
+        version = await frame.scope.version(channel) + 1
+        return self._stage(frame, one.event, channel, version, cause)
+
+    def _stage(
+        self,
+        frame: Frame,
+        event: Event,
+        channel: ChannelKey,
+        version: int,
+        cause: Recorded[Any] | None = None,
+    ) -> Recorded[Any]:
+        ctx, kind = frame.ctx, stored(type(event))
+        data = codec.encode(event)
+        checked = kind.decoder.decode(data)
+        name = kind.name if kind.is_fixed else kind.name_of(checked)
+        header = Header(
+            name=name,
+            v=kind.version,
+            id=f"{ctx.command_id}.{ctx.next_event()}",
+            command=ctx.command_id,
+            causation=ctx.causation if cause is None else cause.headers.id,
+            correlation=ctx.correlation,
+            domain=frame.plan.domain.name,
+            at=self._clock.now(),
+            actor=ctx.actor,
+            type=None if kind.is_fixed else kind.name,
+            tags=kind.tags_of(checked),
+        )
+        recorded = Recorded(
+            event=checked,
+            name=name,
+            version=kind.version,
+            stream=channel.name,
+            stream_version=version,
+            position=0,
+            headers=header,
+        )
+        draft = Draft(
+            channel=channel,
+            data=data,
+            headers=encode_header(header),
+            kind=Kind.STREAM,
+            expected_version=version - 1,
+        ).check_size()
+        frame.scope.stage(recorded, draft)
+        return recorded
+
+    # -- what follows from events -------------------------------------------------------------
+
+    async def _follow(self, frame: Frame, queue: deque[tuple[Recorded[Any], int]]) -> None:
+        while queue:
+            recorded, depth = queue.popleft()
+            for heard in self.plan.strong(recorded):
+                frame.ctx.event = recorded
+                for derived in await self._heard(frame, heard, recorded):
+                    if depth >= DEPTH:
+                        raise NestingError(
+                            f"{heard.handler.name} derives {derived.name!r} from "
+                            f"{recorded.name!r}, {depth} events deep: something leads to itself"
+                        )
+                    queue.append((derived, depth + 1))
+
+    async def _heard(
+        self, frame: Frame, heard: Heard, recorded: Recorded[Any]
+    ) -> list[Recorded[Any]]:
+        handler = heard.handler
+        supplies = frame.supplies
+        supplies["recorded"] = recorded
+        async with watched(handler, recorded.name, frame.ctx):
+            value = await called(handler, recorded.event, heard.params, supplies)
+        found, data = outcomes(value)
+        if data is not None:
+            frame.result.take(handler.name, data, handler.merge)
+        derived = []
+        for one in found:
+            if isinstance(one, Command):
+                await self._nest(frame, one, handler, recorded)
+            elif handler.role is Role.DISPATCHER:
+                derived.append(await self._derive(frame, one, recorded))
+            else:
+                raise UsageError(
+                    f"the {handler.role} {handler.name} gave back {one!r:.80}: projectors give "
+                    "back data, dispatchers events, processors commands"
+                )
+        return derived
+
+    async def _derive(self, frame: Frame, one: Any, cause: Recorded[Any]) -> Recorded[Any]:
+        if isinstance(one, On):
+            found: Recorded[Any] = await self._stage_on(frame, one, cause)
+            return found
+        channel = ChannelKey(cause.stream, frame.ctx.site_id)
+        version = await frame.scope.version(channel) + 1
+        return self._stage(frame, one, channel, version, cause)
+
+    # -- commands inside ----------------------------------------------------------------------
+
+    def _nester(self, frame: Frame) -> Any:
+        async def nest(command: Command, ctx: Context, options: Mapping[str, Any]) -> Result | None:
+            del ctx
+            policy = options.get("on_error", FAIL)
+            cause = frame.ctx.event
+            return await self._run_inside(frame, command, policy, cause, guard=True)
+
+        return nest
+
+    async def _nest(
+        self, frame: Frame, command: Command, handler: Handler, cause: Recorded[Any]
+    ) -> None:
+        await self._run_inside(frame, command, handler.on_error, cause, guard=False)
+
+    async def _run_inside(
+        self,
+        frame: Frame,
+        command: Command,
+        policy: str,
+        cause: Recorded[Any] | None,
+        *,
+        guard: bool,
+    ) -> Result | None:
+        """Run a nested command; *guard* means that its sender may catch what it raises."""
+        plan = self.plan.command(type(command))
+        child = self._child(frame, plan, cause)
+        if policy == DEFER:
+            valid = plan.validated(command)
+            frame.result.deferred.append(self._defer(valid, child, frame.scope))
+            return None
+        if child.depth > DEPTH:
+            raise NestingError(
+                f"{plan.name!r} is nested {child.depth} commands deep: something leads to itself"
+            )
+        frame.ctx.children.append(child)
+        result = Result(child.command_id, plan.name, child.key)
+        result.context = child
+        inner = Frame(plan, command, child, frame.scope, frame.tx, result)
+        if policy == FAIL and not guard:
+            await self._inner(inner)
+        else:
+            try:
+                async with frame.scope.unit.savepoint():
+                    await self._inner(inner)
+            except Exception as error:
+                if policy != ISOLATE:
+                    raise
+                frame.result.failures.append(error)
+                return None
+        frame.result.nested.append(result)
+        return result
+
+    async def _inner(self, frame: Frame) -> None:
+        plan, ctx = frame.plan, frame.ctx
+        outer = ctx.event
+        command = plan.validated(frame.command)
+        command = await self.hooked(plan.before, command, ctx, plan)
+        command = await self.hooked(plan.after, command, ctx, plan)
+        await self.run(frame._replace(command=command))
+        ctx.event = outer
+
+    def _child(self, frame: Frame, plan: CommandPlan, cause: Recorded[Any] | None) -> Context:
+        ctx = frame.ctx
+        origin = Origin(
+            actor=ctx.actor,
+            site_id=ctx.site_id,
+            correlation=ctx.correlation,
+            causation=ctx.command_id if cause is None else cause.headers.id,
+            depth=ctx.depth + 1,
+        )
+        return Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
+
+
+@asynccontextmanager
+async def watched(handler: Handler, subject: str, ctx: Context) -> AsyncIterator[None]:
+    """Note how long a handler took, and name it in what it raises."""
+    began = perf_counter()
+    what = ""
+    try:
+        yield
+    except TrunklineError as error:
+        what = str(error)
+        if isinstance(error, CommandError) and not error.trace_id:
+            error.trace_id = ctx.trace_id
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        failed = HandlerError(handler.role, handler.name, subject, error)
+        failed.trace_id = ctx.trace_id
+        raise failed from error
+    finally:
+        took = perf_counter() - began
+        ctx.spans.append((handler.role.value, handler.name, began, took, what))
