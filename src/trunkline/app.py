@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trunkline.channels.bus import SiteLookup
+from trunkline.channels.caches import CacheFace
 from trunkline.channels.consumer_roster import Roster, Workplace
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
@@ -32,7 +33,7 @@ from trunkline.store.store import Store
 from trunkline.store.tables import Tables
 
 
-class Trunkline(GatewayFace):
+class Trunkline(GatewayFace, CacheFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``

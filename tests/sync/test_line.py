@@ -145,6 +145,20 @@ def test_operators_calls_are_mirrored(line: Trunkline) -> None:
         line.consumers.pause("nobody")
 
 
+def test_a_cache_is_a_mapping_whose_writes_wait(line: Trunkline, tmp_path: Path) -> None:
+    cache = line.cache("frogs").open()
+    cache["frogs"] = 5
+    cache.set("toads", 6, ttl=100)
+    with Trunkline(f"sqlite:///{tmp_path}/line.db") as other:
+        assert dict(other.cache("frogs").open()) == {"frogs": 5, "toads": 6}
+    del cache["frogs"]
+    assert len(cache) == 1
+    cache.clear()
+    assert not cache
+    with pytest.raises(KeyError):
+        del cache["frogs"]
+
+
 def test_waiting_on_the_loop_itself_is_refused(line: Trunkline) -> None:
     async def inside() -> None:
         line.publish("/a", 1)

@@ -122,9 +122,11 @@ class Bus:
         site = self._site()
         return [_draft(index, one, site) for index, one in enumerate(messages)]
 
-    async def publish_internal(self, channel: str, data: Any) -> Receipt:
+    async def publish_internal(
+        self, channel: str, data: Any, **options: Unpack[PublishOptions]
+    ) -> Receipt:
         """Publish to one of Trunkline's own channels, also when publishing is off."""
-        draft = draft_of(channel, data, {}, site_id=None, internal=True)
+        draft = draft_of(channel, data, options, site_id=None, internal=True)
         return (await self._append((draft,)))[0]
 
     async def _append(self, drafts: Sequence[Draft]) -> Sequence[Receipt]:

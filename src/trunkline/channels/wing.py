@@ -87,6 +87,8 @@ class WingedBus(ConsumingBus):
             LogError: The log can't be used.
         """
         await self._ready()
+        if self._is_off and not self._publishes:
+            return  # nothing was opened, and nothing runs
         if len(self._opened) < len(self._wings):
             await self._open_wings()
 

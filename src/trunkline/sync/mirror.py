@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from trunkline.channels.cache import Cache
 from trunkline.runtime.portal import Visit
 
 
@@ -49,6 +50,8 @@ def adapted(value: Any, caller: Caller) -> Any:
         return value
     if hasattr(value, "__aenter__"):
         return Block(value, caller)
+    if isinstance(value, Cache):
+        return MirroredCache(value, caller)
     return Mirror(value, caller) if _has_coroutines(type(value)) else value
 
 
@@ -99,6 +102,36 @@ class Mirror:
 
     def __repr__(self) -> str:
         return f"<sync {self.__dict__['_target']!r}>"
+
+
+class MirroredCache(Mirror, MutableMapping[str, Any]):
+    """Stand for a distributed cache; a write returns when it is durable and shows here.
+
+    Args:
+        target: The cache.
+        caller: Runs what is called.
+    """
+
+    def __getitem__(self, key: str) -> Any:
+        return self.__dict__["_caller"].call(bare(self).__getitem__, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.__dict__["_caller"].call(bare(self).set, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        _ = self[key]
+        self.__dict__["_caller"].call(bare(self).delete, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__["_caller"].call(list, bare(self)))
+
+    def __len__(self) -> int:
+        size: int = self.__dict__["_caller"].call(len, bare(self))
+        return size
+
+    def clear(self) -> None:
+        """Take all keys out."""
+        self.__dict__["_caller"].call(bare(self).wipe)
 
 
 def mirrored(found: Any, caller: Caller) -> Any:
