@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline.errors import ConfigError
 from trunkline.model.interest import Interest
-from trunkline.model.message import Limits, Message
+from trunkline.model.message import Limits, Message, Record
 from trunkline.model.position import Position, parse_position
 from trunkline.runtime.clock import jitter
 
@@ -23,6 +23,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 ConsumerHandler = Callable[..., Awaitable[Any] | Any]
 KeyOf = Callable[[Message], str]
+Wants = Callable[[Record], bool]
 Start = Position | Literal["oldest", "now"]
 
 
@@ -94,6 +95,9 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
         retry: How a message that fails is tried again.
         key: Returns a message's key; None for its channel.
         max_parked: When to stop.
+        is_raw: Whether the handler takes records as the log keeps them, instead of messages.
+        wants: Says which records it handles; the others only move its position, which is then
+            saved now and then. None for all.
     """
 
     name: str
@@ -107,6 +111,8 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry
     key: KeyOf | None
     max_parked: int
+    is_raw: bool = False
+    wants: Wants | None = None
 
 
 def consumer_of(

@@ -275,7 +275,7 @@ async def call(consumer: Consumer, records: Sequence[Record], epoch: str, tx: An
         HandlerError: It raised, or a message can't be decoded.
     """
     try:
-        messages = [message_of(record, epoch) for record in records]
+        messages = records if consumer.is_raw else [message_of(one, epoch) for one in records]
         given = messages[0] if consumer.batch is None else messages
         answer = consumer.handler(given, tx) if consumer.takes_tx else consumer.handler(given)
         if inspect.isawaitable(answer):

@@ -206,7 +206,7 @@ class ConsumerRunner:
             await self._wait(LOOK)
             return standing, saved
         has_tried = await self._retrying.run(standing)
-        arrival = await self._feed.take(standing)
+        arrival = self._wanted(await self._feed.take(standing))
         if arrival is None:
             saved = await self._save_in_time(standing, saved)
             await self._wait(0.0 if has_tried else min(LOOK, self._retrying.delay))
@@ -218,6 +218,14 @@ class ConsumerRunner:
         else:
             standing = saved = await self._handle(group, arrival, standing)
         return standing, saved
+
+    def _wanted(self, arrival: Arrival | None) -> Arrival | None:
+        """Leave out what the consumer has no use for, so that it costs no transaction."""
+        wants = self._consumer.wants
+        if wants is None or arrival is None:
+            return arrival
+        kept = [one for one in arrival.records if wants(one)]
+        return msgspec.structs.replace(arrival, records=kept)
 
     async def _handle(
         self, group: asyncio.TaskGroup, arrival: Arrival, standing: Standing

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar, Unpack, overload
 
+import msgspec
+
 from trunkline.channels.bus import SubscribeOptions
-from trunkline.channels.consumer import ConsumerHandler, ConsumerOptions, consumer_of
+from trunkline.channels.consumer import ConsumerHandler, ConsumerOptions, Wants, consumer_of
 from trunkline.channels.consumer_roster import Roster
 from trunkline.channels.consumers import Consumers
 from trunkline.channels.transactions import TransactionalBus
@@ -97,6 +99,31 @@ class ConsumingBus(TransactionalBus):
         """
         interest = Interest(frozenset({channel_key(channel)}))
         self._roster.declare(consumer_of(name, interest, handler, options))
+
+    def consume_records(
+        self,
+        name: str,
+        interest: Interest,
+        handler: ConsumerHandler,
+        *,
+        wants: Wants | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
+        """Declare a durable consumer of records as the log keeps them; for wings.
+
+        Args:
+            name: Names it.
+            interest: Which channels.
+            handler: Takes a record (or, with ``batch``, a list) and, as a second argument, the
+                transaction that the position is committed in.
+            wants: Says which records it handles at all.
+            **options: See :class:`ConsumerOptions`.
+
+        Raises:
+            ConfigError: Something makes no sense; the message says what.
+        """
+        consumer = consumer_of(name, interest, handler, options)
+        self._roster.declare(msgspec.structs.replace(consumer, is_raw=True, wants=wants))
 
     @property
     def consumers(self) -> Consumers:
