@@ -112,13 +112,16 @@ class Router(Generic[T]):
         self._find = lru_cache(names)(self._resolve)
         self._plan = lru_cache(shapes)(self._walk)
 
-    def add(self, pattern: str, value: T, *, priority: int = 0) -> Route[T]:
+    def add(
+        self, pattern: str, value: T, *, priority: int = 0, legacy: bool | None = None
+    ) -> Route[T]:
         """Have a value hear the names that a pattern matches.
 
         Args:
             pattern: What it hears.
             value: Who hears it.
             priority: The lower goes first among patterns of the same rank.
+            legacy: Whether ``*`` is spool-broadcast's here, if not as in the whole router.
 
         Returns:
             The line it takes in the table.
@@ -126,7 +129,7 @@ class Router(Generic[T]):
         Raises:
             GrammarError: It is no pattern.
         """
-        compiled = name_pattern(pattern, legacy=self._legacy)
+        compiled = name_pattern(pattern, legacy=self._legacy if legacy is None else legacy)
         route = Route(compiled, value, priority, len(self._routes))
         self._routes.append(route)
         nodes = [self._root]
