@@ -228,6 +228,8 @@ class Arena:
         except StuckError as error:
             for one in behind():
                 error.add_note(await one.explain())
+            if self.gateway is not None:
+                error.add_note(f"the gateway:\n{self.gateway.output()[-8000:]}")
             raise
 
     def refusals(self) -> int:

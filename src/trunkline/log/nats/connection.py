@@ -153,6 +153,23 @@ class OwnWire(Client):
                 return handler
         return None
 
+    async def _attempt_reconnect(self) -> None:
+        # The driver would wait until all is written, which a server that hangs never reads.
+        self._abort()
+        await super()._attempt_reconnect()
+
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except BaseException:
+            self._abort()  # the driver tries the next server and forgets this connection
+            raise
+
+    def _abort(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:

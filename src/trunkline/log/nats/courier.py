@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+#: Seconds without an answer after which another replica is asked; the next time twice as many.
+AGAIN: Final = 0.2
 #: Seconds between two looks at who waits too long.
 TICK: Final = 0.25
 
@@ -50,6 +52,58 @@ class _Awaited:
         self.hear = hear
         self.deadline = deadline
         self.is_many = is_many
+
+
+class _Inquiry:
+    """Ask, and ask again whenever nothing was heard for a while.
+
+    Args:
+        loop: The event loop.
+        send: Sends one copy of the question.
+        is_many: Whether an answer has many parts, of which the last has a status.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, send: Callable[[Hear], None], *, is_many: bool
+    ) -> None:
+        self._loop = loop
+        self._send = send
+        self._is_many = is_many
+        self._done: asyncio.Future[list[Answer] | None] = loop.create_future()
+        self._heard = self._heard_before = 0
+        self._pause = AGAIN
+
+    async def run(self) -> list[Answer] | None:
+        """Return what the first copy that was answered whole was answered, or None."""
+        self._send(self._copy())
+        self._timer = self._loop.call_later(self._pause, self._look)
+        try:
+            return await self._done
+        finally:
+            self._timer.cancel()
+
+    def _copy(self) -> Hear:
+        found: list[Answer] = []
+
+        def hear(answer: Answer | None) -> None:
+            if answer is None:
+                _give(self._done, None)
+                return
+            self._heard += 1
+            found.append(answer)
+            if answer.status or not self._is_many:
+                _give(self._done, found)
+
+        return hear
+
+    def _look(self) -> None:
+        if self._done.done():
+            return
+        if self._heard == self._heard_before:
+            self._send(self._copy())
+            self._pause *= 2
+        self._heard_before = self._heard
+        self._timer = self._loop.call_later(self._pause, self._look)
 
 
 class Courier:
@@ -118,21 +172,32 @@ class Courier:
         self.ask(subject, header, payload, lambda answer: _give(done, answer), within=within)
         return await done
 
+    async def look(self, subject: str, payload: bytes, *, within: float) -> Answer | None:
+        """Send a request that changes nothing and wait for its answer, as :meth:`collect` does."""
+        answers = await self._ask_around(subject, payload, within, is_many=False)
+        return None if answers is None else answers[0]
+
     async def collect(self, subject: str, payload: bytes, *, within: float) -> list[Answer] | None:
-        """Send a request and wait for all its answers, the one with a status included."""
-        done: asyncio.Future[list[Answer] | None] = self._loop.create_future()
-        found: list[Answer] = []
+        """Send a request and wait for all its answers, the one with a status included.
 
-        def hear(answer: Answer | None) -> None:
-            if answer is None:
-                _give(done, None)
-                return
-            found.append(answer)
-            if answer.status:
-                _give(done, found)
+        Whoever is given it may hang, and another one be there or take its place. So it is sent
+        again while no answers come, and whoever is done first is heard.
+        """
+        return await self._ask_around(subject, payload, within, is_many=True)
 
-        self.ask_many(subject, payload, hear, within=within)
-        return await done
+    async def _ask_around(
+        self, subject: str, payload: bytes, within: float, *, is_many: bool
+    ) -> list[Answer] | None:
+        deadline = self._loop.time() + within
+
+        def send(hear: Hear) -> None:
+            left = max(0.0, deadline - self._loop.time())
+            if is_many:
+                self.ask_many(subject, payload, hear, within=left)
+            else:
+                self.ask(subject, b"", payload, hear, within=left)
+
+        return await _Inquiry(self._loop, send, is_many=is_many).run()
 
     async def wait_up(self, seconds: float) -> None:
         """Wait until the connection is there, but not for longer than some seconds."""

@@ -186,11 +186,11 @@ class JetStream:
             UnansweredError: Nobody answers.
             ApiError: It is not enabled for us.
         """
-        await self._ask("INFO", None, _Account)
+        await self._ask("INFO", None, _Account, is_look=True)
 
     async def names(self, subject: str) -> Sequence[str]:
         """Return the streams that hold subjects below one."""
-        found = await self._ask("STREAM.NAMES", {"subject": subject}, _Names)
+        found = await self._ask("STREAM.NAMES", {"subject": subject}, _Names, is_look=True)
         return found.streams or ()
 
     async def create(self, config: Mapping[str, Any]) -> StreamInfo:
@@ -206,7 +206,9 @@ class JetStream:
     async def info(self, stream: str, *, subjects: str = "", offset: int = 0) -> StreamInfo:
         """Describe a stream, on wish with the number of messages of each subject."""
         body = {"subjects_filter": subjects, "offset": offset} if subjects else None
-        return await self._ask(f"STREAM.INFO.{stream}", body, StreamInfo, within=READ_PATIENCE)
+        return await self._ask(
+            f"STREAM.INFO.{stream}", body, StreamInfo, within=READ_PATIENCE, is_look=True
+        )
 
     async def delete(self, stream: str) -> bool:
         """Delete a stream; tell whether it was there."""
@@ -240,7 +242,7 @@ class JetStream:
 
     async def _get(self, stream: str, body: Mapping[str, Any]) -> Stored | None:
         try:
-            found = await self._ask(f"STREAM.MSG.GET.{stream}", body, _MessageAnswer)
+            found = await self._ask(f"STREAM.MSG.GET.{stream}", body, _MessageAnswer, is_look=True)
         except ApiError as error:
             if error.number == NO_MESSAGE:
                 return None
@@ -281,9 +283,11 @@ class JetStream:
         kind: type[T],
         *,
         within: float = PATIENCE,
+        is_look: bool = False,
     ) -> T:
         payload = b"" if body is None else msgspec.json.encode(body)
-        answer = await self._courier.call(self._prefix + what, payload, within=within)
+        ask = self._courier.look if is_look else self._courier.call
+        answer = await ask(self._prefix + what, payload, within=within)
         if answer is None or answer.status:
             raise UnansweredError(f"NATS JetStream does not answer {what}")
         found = msgspec.json.decode(answer.data, type=kind)
