@@ -6,7 +6,8 @@ CREATE TABLE {schema}.trunkline_projection (
   builds integer NOT NULL, -- how many were begun: numbers the tables of the next
   line_epoch text NOT NULL, -- where it stood when it went live
   global_id bigint NOT NULL,
-  live_at double precision NOT NULL
+  tables text NOT NULL, -- JSON: the names of the live tables
+  live_at double precision NOT NULL -- 0 while it has not seen all that is older
 );
 
 CREATE TABLE {schema}.trunkline_projection_build (

@@ -6,7 +6,8 @@ CREATE TABLE trunkline_projection (
   builds INTEGER NOT NULL,           -- how many were begun: numbers the tables of the next
   line_epoch TEXT NOT NULL,          -- where it stood when it went live
   global_id INTEGER NOT NULL,
-  live_at REAL NOT NULL
+  tables TEXT NOT NULL,              -- JSON: the names of the live tables
+  live_at REAL NOT NULL              -- 0 while it has not seen all that is older
 ) WITHOUT ROWID;
 
 CREATE TABLE trunkline_projection_build (
