@@ -23,7 +23,7 @@ from trunkline.gateway.publishing import PublishEndpoint
 from trunkline.gateway.request import Receive, Scope, Send
 from trunkline.gateway.router import MethodFilter, Router
 from trunkline.gateway.script import ScriptEndpoint
-from trunkline.gateway.socket import SocketEndpoint
+from trunkline.gateway.socket import ENTITY_SYNC, SocketEndpoint
 from trunkline.gateway.switchboard import Switchboard
 from trunkline.log.port import Log
 from trunkline.runtime.clock import Clock, SystemClock
@@ -76,6 +76,7 @@ class Gateway:
             failures=Failures(hooks.on_error),
             intercom=Intercom(log, hub, bus, self.board.crew),
             clock=clock,
+            entities=hooks.entities,
         )
         self._reception = Reception(
             self.context,
@@ -100,7 +101,17 @@ class Gateway:
         script = MethodFilter(ScriptEndpoint(), ["GET", "HEAD"])
         socket = SocketEndpoint(context, board, custody)
         poll = PollEndpoint(context, board, custody)
-        return Router(pages, script=script, poll=poll, socket=socket)
+        old = None
+        if context.entities is not None:
+            old = SocketEndpoint(context, board, custody, ENTITY_SYNC)
+        return Router(
+            pages,
+            script=script,
+            poll=poll,
+            socket=socket,
+            old_socket=old,
+            old_path=lambda: context.options.entity_path,
+        )
 
     async def close(self) -> None:
         """Tell every connection to come back, and end what runs."""

@@ -81,12 +81,13 @@ class Connection:
         told: For which interest it was told of a gap, and its floor, so as not to be told again.
         stall: The sink's backlog and since when it has not shrunk; None while it is writable.
         transport: ``sse``, ``websocket``, ``streaming`` or ``long-polling``, for operators.
+        rider: What else is written to this client, beside channels: entities.
     """
 
     __slots__ = (
         "__weakref__", "_board", "_on_end", "active", "cohort", "due", "ends_at", "expires",
-        "framing", "interest", "is_guarded", "marks", "parts", "position", "since", "sink", "stall",
-        "state", "told", "transport", "viewer",
+        "framing", "interest", "is_guarded", "marks", "parts", "position", "rider", "since", "sink",
+        "stall", "state", "told", "transport", "viewer",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +112,7 @@ class Connection:
         self.due = -1
         self.since = 0.0
         self.told: tuple[Interest, int] = UNTOLD
+        self.rider: Rider | None = None
         self.stall: tuple[int, float] | None = None
 
     # -- what sessions and endpoints call -----------------------------------------------------
@@ -201,6 +203,8 @@ class Connection:
         self.stall = None
         if self.state is not State.ENDED:
             self._board.resume(self)
+            if self.rider is not None:
+                self.rider.on_writable()
 
     def on_lost(self) -> None:
         """Let go of everything: the peer is gone."""
@@ -267,6 +271,16 @@ def names_of(interest: Interest) -> list[str]:
     """List an interest's names and patterns, in order."""
     names = {key.name for key in interest.keys} | {one.text for one in interest.patterns}
     return sorted(names)
+
+
+class Rider(Protocol):
+    """Be written to a connection beside its channels."""
+
+    def on_writable(self) -> None:
+        """Go on where it stands: the sink can be written to again, or the viewer is known again."""
+
+    def on_renewal(self) -> None:
+        """Note that the connection has a viewer with a new identity."""
 
 
 class Group(Protocol):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
+from trunkline.entities.wing import Entities
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.failures import Failures
@@ -48,6 +49,7 @@ class Context:
         failures: Turns exceptions into answers.
         intercom: Where processes speak to each other.
         clock: Tells the time.
+        entities: Who watches what; None where no entities can be.
     """
 
     log: Log
@@ -61,6 +63,7 @@ class Context:
     failures: Failures
     intercom: Intercom
     clock: Clock
+    entities: Entities | None = None
 
     async def admit(self, request: Request) -> Identity:
         """Find out who a request comes from, and count it.

@@ -7,8 +7,11 @@ from typing import Final, NamedTuple
 from trunkline.errors import AccessDeniedError
 from trunkline.gateway.access import Split
 from trunkline.gateway.answer import Answer
+from trunkline.gateway.connection import Connection
 from trunkline.gateway.context import Context
 from trunkline.gateway.custody import Custody
+from trunkline.gateway.entity_speech import EventSpeech
+from trunkline.gateway.entity_talk import EntityTalk
 from trunkline.gateway.framing import CHUNKED_EVENTS, EVENTS, EventFraming
 from trunkline.gateway.offer import offer_of, take
 from trunkline.gateway.request import Request, Send
@@ -16,13 +19,15 @@ from trunkline.gateway.sinks import LAST_BODY, AsgiSink, Sink, body_events
 from trunkline.gateway.starting import Prepared
 from trunkline.gateway.switchboard import Switchboard
 from trunkline.gateway.transport import TransportSink
-from trunkline.model.identity import Viewer
+from trunkline.model.identity import Identity, Viewer
 from trunkline.model.position import Position
 from trunkline.wire import sse
 from trunkline.wire.http import asgi_headers, merge_headers
-from trunkline.wire.sse_request import parse_stream_request
+from trunkline.wire.sse_request import EventStreamRequest, parse_stream_request
+from trunkline.wire.watch import Named
 
 LAST_EVENT_ID: Final = "last-event-id"
+SECRET_HEADER: Final = "x-trunkline-secret"  # noqa: S105 - a header's name
 
 
 class EventStreams:
@@ -44,22 +49,36 @@ class EventStreams:
         options = self._context.options
         identity = await self._custody.admit(request)
         asked = parse_stream_request(
-            request.raw_query, request.header(LAST_EVENT_ID), max_channels=options.max_channels
+            request.raw_query,
+            request.header(LAST_EVENT_ID),
+            max_channels=options.max_channels,
+            max_watches=options.max_watches,
         )
         await request.body(options.max_body_bytes, timeout=options.body_timeout)
         split = await self._context.gatekeeper.split(identity, asked.channels)
-        if not split.granted:
+        if not split.granted and not asked.watches:
             refused = "; ".join(f"{one.channel}: {one.detail}" for one in split.refused[:5])
             raise AccessDeniedError(f"all channels are refused: {refused}")
-        starts = dict.fromkeys(split.granted, asked.start)
-        prepared = await self._board.prepare(starts, identity.site_id, last=asked.last)
+        prepared = await self._prepare(asked, split, identity)
         try:
             key = self._custody.enter(request, identity)
             viewer = Viewer(identity, asked.client_id, strict=False)
-            await self._serve(_Stream(viewer, split, prepared, key), request, send)
+            stream = _Stream(viewer, split, prepared, key, asked.watches)
+            await self._serve(stream, request, send)
         finally:
-            prepared.release()
+            if prepared is not None:
+                prepared.release()
         return None
+
+    async def _prepare(
+        self, asked: EventStreamRequest, split: Split, identity: Identity
+    ) -> Prepared | None:
+        if asked.watches and self._context.entities is not None:
+            await self._context.entities.listen()
+        if not split.granted:
+            return None
+        starts = dict.fromkeys(split.granted, asked.start)
+        return await self._board.prepare(starts, identity.site_id, last=asked.last)
 
     async def _serve(self, stream: _Stream, request: Request, send: Send) -> None:
         try:
@@ -93,14 +112,29 @@ class EventStreams:
             )
 
         try:
-            await self._board.settle(connection, stream.prepared, acknowledge=ready)
+            if stream.prepared is None:
+                connection.reply(ready(self._board.hub.position))
+            else:
+                await self._board.settle(connection, stream.prepared, acknowledge=ready)
+            if stream.watches:
+                await self._watch(stream, request, connection, framing)
         except BaseException:
             connection.end("shutdown")
             raise
+
+    async def _watch(
+        self, stream: _Stream, request: Request, connection: Connection, framing: EventFraming
+    ) -> None:
+        speech = EventSpeech(framing)
+        talk = EntityTalk(self._context, self._board, connection, speech)
+        if (secret := request.header(SECRET_HEADER)) is not None:
+            talk.set_secret(secret)
+        await talk.watch(stream.watches, lambda told: connection.reply(speech.watching(told)))
 
 
 class _Stream(NamedTuple):
     viewer: Viewer
     split: Split
-    prepared: Prepared
+    prepared: Prepared | None
     key: str
+    watches: tuple[Named, ...]

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trunkline.channels.wing import WingedBus
+from trunkline.entities.face import EntitiesFace
 from trunkline.gateway.options import GatewayOptions
 from trunkline.model.identity import Id
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a gateway is imported when one is asked for: scripts need n
     from trunkline.gateway.failures import OnError
 
 
-class GatewayFace(WingedBus):
+class GatewayFace(EntitiesFace):
     """Let clients in."""
 
     #: Set by whoever makes the line, before its first use.
@@ -36,6 +36,11 @@ class GatewayFace(WingedBus):
     @abstractmethod
     async def close(self) -> None:
         """Close the line."""
+
+    @property
+    def entity_prefix(self) -> str:
+        """Return the setting that keeps applications on one engine apart."""
+        return self._options.entity_prefix
 
     @property
     def gateway_options(self) -> GatewayOptions:
@@ -84,10 +89,17 @@ class GatewayFace(WingedBus):
             on_error=on_error,
             extra_headers=extra_headers,
             wrapped=wrapped,
+            entities=self.entities,
         )
         options, clock = self.gateway_options, self._premises.clock
         make = partial(
-            Gateway, self._log, self._hub, self, hooks=hooks, options=options, clock=clock
+            Gateway,
+            self._log,
+            self._hub,
+            self,
+            hooks=hooks,
+            options=options,
+            clock=clock,
         )
         doorway = Doorway(self, make, wrapped=wrapped)
         self._doorways.append(doorway)

@@ -198,11 +198,11 @@ class SocketFraming:
 
     def __init__(self, *, is_framed: bool) -> None:
         self.name = "socket.framed" if is_framed else "socket"
-        self._is_framed = is_framed
+        self.is_framed = is_framed
 
     def text(self, payload: bytes) -> bytes:
         """Frame one JSON text, such as the answer to a request."""
-        return encode_text(payload) if self._is_framed else payload
+        return encode_text(payload) if self.is_framed else payload
 
     def message(self, record: Record, epoch: str) -> bytes:  # noqa: ARG002
         """Write a message."""
@@ -215,7 +215,7 @@ class SocketFraming:
     def heartbeat(self, position: Position | None) -> bytes:
         """Write the position and a ping; a server that frames texts sends its own pings."""
         frame = b"" if position is None else self.position(position)
-        return frame + encode_ping() if self._is_framed else frame
+        return frame + encode_ping() if self.is_framed else frame
 
     def gap(self, gap: Gap, channels: Sequence[str], floors: Floors) -> bytes:  # noqa: ARG002
         """Write a gap."""
@@ -224,19 +224,38 @@ class SocketFraming:
     def goodbye(self, reason: str, retry_ms: int) -> Payload:
         """Write the goodbye and, where frames are ours, the close."""
         text = self.text(pushes.encode_push_goodbye(reason, retry_ms=retry_ms))
-        if not self._is_framed:
+        if not self.is_framed:
             return (text,)
         return text + encode_close(CLOSE_CODES.get(reason, CloseCode.RESTART), reason)
 
     def join(self, frames: Sequence[bytes]) -> Payload:
         """Put frames together for one write, or list the texts for a server."""
-        return b"".join(frames) if self._is_framed else tuple(frames)
+        return b"".join(frames) if self.is_framed else tuple(frames)
+
+
+class RawFraming(SocketFraming):
+    """Write entity-sync's protocol: rows as they are, and nothing that is not a row.
+
+    Args:
+        is_framed: As for :class:`SocketFraming`.
+    """
+
+    def __init__(self, *, is_framed: bool) -> None:
+        super().__init__(is_framed=is_framed)
+        self.name = "raw.framed" if is_framed else "raw"
+
+    def goodbye(self, reason: str, retry_ms: int) -> Payload:  # noqa: ARG002
+        """Write the close."""
+        close = encode_close(CLOSE_CODES.get(reason, CloseCode.RESTART), reason)
+        return close if self.is_framed else (close,)
 
 
 EVENTS: Final = EventFraming(is_chunked=False)
 CHUNKED_EVENTS: Final = EventFraming(is_chunked=True)
 SOCKET_TEXTS: Final = SocketFraming(is_framed=False)
 SOCKET_FRAMES: Final = SocketFraming(is_framed=True)
+RAW_TEXTS: Final = RawFraming(is_framed=False)
+RAW_FRAMES: Final = RawFraming(is_framed=True)
 BLOCKS: Final = {gaps: BlockFraming(is_chunked=False, tells_gaps=gaps) for gaps in (False, True)}
 CHUNKED_BLOCKS: Final = {
     gaps: BlockFraming(is_chunked=True, tells_gaps=gaps) for gaps in (False, True)

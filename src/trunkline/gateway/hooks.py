@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trunkline.entities.wing import Entities
 from trunkline.gateway.access import Access, Identify
 from trunkline.gateway.application import Application, ExtraHeaders
 from trunkline.gateway.failures import OnError
@@ -20,6 +21,7 @@ class Hooks:
         on_error: Called when an endpoint or a hook fails.
         extra_headers: Called with each request; returns headers for its answer.
         wrapped: Takes what is not the gateway's; 404 without it.
+        entities: How entities are fetched, and who watches them; none are served without it.
     """
 
     identify: Identify | None = None
@@ -28,3 +30,4 @@ class Hooks:
     on_error: OnError | None = None
     extra_headers: ExtraHeaders | None = None
     wrapped: Application | None = None
+    entities: Entities | None = None

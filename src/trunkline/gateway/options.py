@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from trunkline.errors import ConfigError
+from trunkline.model.entity import MAX_PREFIX_BYTES
+from trunkline.wire.entity_sync import DEFAULT_PATH
 
 _SLASHES = re.compile(r"/{2,}")
+_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*\Z")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\*\.)?[^\s/*?#@]+\Z")
 
 _MIB: Final = 1024 * 1024
@@ -36,6 +40,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "requests_per_second": (0.001, 1_000_000),
     "burst": (1, 10_000_000),
     "cors_max_age": (0, 86400),
+    "max_watches": (1, 1_000_000),
 }
 _MAY_BE_NONE: Final = frozenset({"requests_per_second", "max_connections_per_client"})
 _WHOLE: Final = frozenset(
@@ -52,9 +57,12 @@ _WHOLE: Final = frozenset(
         "max_batch",
         "burst",
         "cors_max_age",
+        "max_watches",
     }
 )
-_SWITCHES: Final = frozenset({"long_polling_enabled", "chunked_encoding_enabled", "diagnostics"})
+_SWITCHES: Final = frozenset(
+    {"long_polling_enabled", "chunked_encoding_enabled", "diagnostics", "entity_pass_unknown"}
+)
 _TEXTS: Final = frozenset({"allowed_origins", "publish_keys"})
 
 
@@ -91,6 +99,11 @@ class GatewayOptions:
         publish_keys: Bearer keys of the publish API; without one it is closed.
         diagnostics: Whether the diagnostics page answers (to admins).
         cors_max_age: Seconds a browser may remember a preflight's answer.
+        max_watches: Entities that one client may watch.
+        entity_prefix: Keeps the change notices of applications on one engine apart.
+        entity_path: Where entity-sync's clients connect.
+        entity_pass_unknown: Whether what is not understood is handed to the application's
+            receiver too, and not only what is plainly its own.
     """
 
     base_path: str = ""
@@ -119,6 +132,10 @@ class GatewayOptions:
     publish_keys: tuple[str, ...] = ()
     diagnostics: bool = False
     cors_max_age: int = 7200
+    max_watches: int = 1000
+    entity_prefix: str = "main"
+    entity_path: str = DEFAULT_PATH
+    entity_pass_unknown: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, _checked(name, value))
@@ -140,9 +157,8 @@ def _checked(name: str, value: Any) -> Any:
         return value
     if name in _TEXTS:
         return _checked_texts(name, value)
-    if name == "base_path":
-        return _checked_base(value)
-    return value
+    check = _CHECKS.get(name)
+    return value if check is None else check(value)
 
 
 def _checked_number(name: str, value: Any) -> Any:
@@ -179,3 +195,26 @@ def _checked_base(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable() or set(value) & set("?#"):
         raise ConfigError(f"base_path={value!r} must be a path such as /events, or empty")
     return _SLASHES.sub("/", f"/{value}/").rstrip("/")
+
+
+def _checked_prefix(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_PREFIX_BYTES or not _PREFIX.match(value):
+        raise ConfigError(
+            f"entity_prefix={value!r} must be of letters, digits and ._- (with / between), at most "
+            f"{MAX_PREFIX_BYTES} of them"
+        )
+    return value
+
+
+def _checked_path(value: Any) -> str:
+    is_path = isinstance(value, str) and value.startswith("/") and len(value) > 1
+    if not is_path or value == "/ws" or not value.isprintable() or set(value) & set("?#"):
+        raise ConfigError(f"entity_path={value!r} must be a path such as {DEFAULT_PATH}")
+    return str(value)
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "base_path": _checked_base,
+    "entity_prefix": _checked_prefix,
+    "entity_path": _checked_path,
+}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from trunkline.errors import UsageError
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.context import Endpoint
 from trunkline.gateway.request import Request, Send
 from trunkline.gateway.script import is_script_path
+from trunkline.wire.entity_sync import DEFAULT_PATH
 
 POLL_PREFIX = "/message-bus/"
 
@@ -52,6 +53,8 @@ class Router:
         poll: Serves every path below ``/message-bus/`` that *pages* does not name.
         script: Serves the browser client's modules.
         socket: Serves WebSockets at ``/ws``.
+        old_socket: Serves entity-sync's WebSockets.
+        old_path: Gives the path of those.
     """
 
     def __init__(
@@ -61,18 +64,24 @@ class Router:
         poll: Endpoint | None,
         script: Endpoint | None,
         socket: Endpoint | None,
+        old_socket: Endpoint | None = None,
+        old_path: Callable[[], str] = lambda: DEFAULT_PATH,
     ) -> None:
         self._pages = dict(pages)
         self._script = script
         self._poll = poll
         self._socket = socket
+        self._old_socket = old_socket
+        self._old_path = old_path
 
     def find(self, request: Request) -> Endpoint | None:
         """Return the endpoint for a request, or None when it is not the gateway's."""
         if not request.is_ours:
             return None
         if request.scope["type"] == "websocket":
-            return self._socket if request.path == "/ws" else None
+            if request.path == "/ws":
+                return self._socket
+            return self._old_socket if request.path == self._old_path() else None
         page = self._pages.get(request.path)
         if page is None and request.path.startswith(POLL_PREFIX):
             return self._poll

@@ -1,4 +1,4 @@
-"""A client's conversation on a WebSocket: requests in, answers by id, one connection's messages."""
+"""A client's conversation on our WebSocket: requests in, answers by id, messages and states."""
 
 from __future__ import annotations
 
@@ -7,172 +7,98 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from trunkline.errors import (
-    LimitExceededError,
-    ProtocolError,
-    SocketRequestError,
-)
-from trunkline.gateway.connection import Connection
+from trunkline.errors import LimitExceededError, ProtocolError, SocketRequestError
 from trunkline.gateway.context import Context
-from trunkline.gateway.framing import SocketFraming
+from trunkline.gateway.dialogue import Dialogue
+from trunkline.gateway.entity_speech import SocketSpeech
+from trunkline.gateway.entity_talk import Speech
 from trunkline.gateway.request import Request as Handshake
 from trunkline.gateway.switchboard import Switchboard
 from trunkline.model.position import Position
 from trunkline.wire import pushes
-from trunkline.wire.frames import (
-    CloseCode,
-    CloseFrame,
-    Frame,
-    FrameParser,
-    PingFrame,
-    TextFrame,
-    encode_close,
-    encode_pong,
-)
+from trunkline.wire.frames import CloseCode
 from trunkline.wire.socket import (
+    Origin,
     PingRequest,
     Request,
     ResumeRequest,
     SubscribeRequest,
     UnsubscribeRequest,
+    origin_of,
     parse_request,
 )
 from trunkline.wire.start import Start
+from trunkline.wire.watch import (
+    EntityRequest,
+    SecretRequest,
+    SecretSet,
+    Unwatched,
+    UnwatchRequest,
+    WatchRequest,
+    encode_push,
+)
 
 MAX_WAITING: Final = 64
-MAX_MISTAKES: Final = 50
 RENEWAL_POLL: Final = 0.02
 
 
-class Session:
-    """Serve one WebSocket's requests, in their order.
+class Session(Dialogue):
+    """Serve one WebSocket's requests, in their order; see :class:`Dialogue`."""
 
-    An idle session owns no task, no parser and no queue.
-
-    Args:
-        context: What the gateway's endpoints share.
-        board: Holds the connection.
-        key: Whom its requests count for.
-        handshake: How it began, where an error hook wants to know; else None.
-
-    Attributes:
-        connection: What it talks about; set before the first byte is received.
-    """
-
-    __slots__ = (
-        "_board", "_context", "_handshake", "_is_working", "_key", "_mistakes", "_parser",
-        "_waiting", "connection",
-    )  # fmt: skip
-
-    connection: Connection
+    __slots__ = ("_is_working", "_waiting")
 
     def __init__(
         self, context: Context, board: Switchboard, *, key: str, handshake: Handshake | None
     ) -> None:
-        self._context = context
-        self._board = board
-        self._key = key
-        self._handshake = handshake
-        self._parser: FrameParser | None = None
-        self._waiting: deque[Request] | None = None
+        super().__init__(context, board, key=key, handshake=handshake)
+        # Texts are messages to the application, which wait for a secret sent before them.
+        self._waiting: deque[Request | str] | None = None
         self._is_working = False
-        self._mistakes = 0
 
-    # -- from the network ---------------------------------------------------------------------
-
-    def receive_bytes(self, data: bytes) -> None:
-        """Take bytes from a transport that was handed over."""
-        parser = self._parser or FrameParser(self._context.options.max_frame_bytes)
-        self._parser = parser
-        try:
-            for frame in parser.feed(data):
-                self._receive_frame(frame)
-                if self.connection.has_ended:
-                    break
-        except ProtocolError as error:
-            self._violate(error)
-        if parser.is_idle:
-            self._parser = None
-
-    def receive_event(self, event: Mapping[str, object]) -> None:
-        """Take what an ASGI server received."""
-        text = event.get("text")
-        if isinstance(text, str):
-            self.receive_text(text)
-        else:
-            self._violate(
-                ProtocolError(
-                    "binary messages are not spoken here: send text",
-                    close_code=CloseCode.UNSUPPORTED,
-                )
-            )
-
-    def _receive_frame(self, frame: Frame) -> None:
-        if isinstance(frame, TextFrame):
-            self.receive_text(frame.text)
-        elif isinstance(frame, PingFrame):
-            if self._is_within_rate():
-                self.connection.reply(encode_pong(frame.payload))
-        elif isinstance(frame, CloseFrame):
-            self.connection.finish(encode_close(frame.code))
-
-    def receive_text(self, text: str) -> None:
-        """Take one text: a request, or what pretends to be one."""
-        if self.connection.has_ended or not self._is_within_rate():
-            return
+    def _hear(self, text: str) -> None:
         options = self._context.options
         try:
-            if len(text.encode("utf-8", "surrogatepass")) > options.max_frame_bytes:
-                raise ProtocolError(
-                    f"a message has at most {options.max_frame_bytes} bytes (max_frame_bytes)",
-                    close_code=CloseCode.TOO_BIG,
-                )
-            request = parse_request(text, max_channels=options.max_channels)
-        except ProtocolError as error:
-            self._violate(error)
-        except SocketRequestError as error:
-            self._refuse(error)
+            request = parse_request(
+                text, max_channels=options.max_channels, max_watches=options.max_watches
+            )
+        except (ProtocolError, SocketRequestError) as error:
+            if not self._pass_on(text):
+                self._refuse(error)
         else:
             self._mistakes = 0
             self._take(request)
 
-    def _is_within_rate(self) -> bool:
-        try:
-            self._context.rates.check(self._key)
-        except LimitExceededError as error:
-            self._mistake(pushes.encode_error(None, error.code, str(error)))
-            return False
-        return True
-
-    def _refuse(self, error: SocketRequestError) -> None:
+    def _refuse(self, error: ProtocolError | SocketRequestError) -> None:
+        if isinstance(error, ProtocolError):
+            raise error
         self._mistake(pushes.encode_error(error.request_id, error.code, str(error)))
 
-    def _mistake(self, told: bytes) -> None:
-        """Tell a mistake; whoever makes one after the other is not listened to any longer."""
-        self._mistakes += 1
-        self._say(told)
-        if self._mistakes > MAX_MISTAKES:
-            self._close(CloseCode.POLICY, "too many mistakes")
-
-    def _violate(self, error: ProtocolError) -> None:
-        """Answer what cannot be answered by id, and close."""
-        self._say(pushes.encode_error(None, error.code, str(error)))
-        self._close(error.close_code, str(error))
+    def _pass_on(self, text: str) -> bool:
+        """Hand a text to the application if it is the application's; tell whether it was."""
+        entities = self._context.entities
+        if entities is None or entities.receiver is None:
+            return False
+        origin = origin_of(text)
+        is_wanted = origin is Origin.APPLICATION or (
+            origin is Origin.UNKNOWN and self._context.options.entity_pass_unknown
+        )
+        if is_wanted:
+            self._mistakes = 0
+            self._take(text)
+        return is_wanted
 
     # -- one request after the other ----------------------------------------------------------
 
-    def _take(self, request: Request) -> None:
+    def _take(self, request: Request | str) -> None:
         if isinstance(request, PingRequest):
             self._say(pushes.encode_pong(request.id, self._position()))
             return
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= MAX_WAITING:
-            self._say(
-                pushes.encode_error(
-                    request.id, "limit-exceeded", f"{MAX_WAITING} requests wait already: slow down"
-                )
-            )
+            request_id = None if isinstance(request, str) else request.id
+            detail = f"{MAX_WAITING} requests wait already: slow down"
+            self._say(pushes.encode_error(request_id, "limit-exceeded", detail))
             self._close(CloseCode.POLICY, "too many requests at once")
             return
         self._waiting.append(request)
@@ -188,8 +114,12 @@ class Session:
             self._is_working = False
             self._waiting = None
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: Request | str) -> None:
         await self._await_identity()
+        if isinstance(request, str):
+            if not self._talk().pass_on(request):
+                self._close(CloseCode.POLICY, "too many messages wait")
+            return
         try:
             if isinstance(request, SubscribeRequest):
                 starts = dict.fromkeys(request.channels, request.start)
@@ -199,9 +129,26 @@ class Session:
             elif isinstance(request, UnsubscribeRequest):
                 gone = await self.connection.remove(request.channels)
                 self._say(pushes.encode_unsubscribed(request.id, gone))
+            elif isinstance(request, EntityRequest):
+                await self._serve_entities(request)
         except Exception as error:  # noqa: BLE001 - it is reported, here and to the client
             problem = await self._context.failures.report(self._handshake, error)
             self._say(pushes.encode_error(request.id, problem.code, problem.detail))
+
+    async def _serve_entities(self, request: EntityRequest) -> None:
+        talk = self._talk()
+        if isinstance(request, WatchRequest):
+            await talk.watch(
+                request.entities,
+                lambda told: self._say(encode_push(told)),
+                request_id=request.id,
+            )
+        elif isinstance(request, UnwatchRequest):
+            gone = talk.unwatch([one.key for one in request.entities])
+            self._say(encode_push(Unwatched(request.id, gone)))
+        elif isinstance(request, SecretRequest):
+            talk.set_secret(request.secret)
+            self._say(encode_push(SecretSet(request.id)))
 
     async def _await_identity(self) -> None:
         """Wait while the identity is being asked for again; that ends well or with a goodbye."""
@@ -247,17 +194,8 @@ class Session:
 
     # -- to the network -----------------------------------------------------------------------
 
-    @property
-    def _framing(self) -> SocketFraming:
-        framing = self.connection.framing
-        assert isinstance(framing, SocketFraming)  # noqa: S101 - the endpoint made it so
-        return framing
+    def _speech(self) -> Speech:
+        return SocketSpeech(self._framing)
 
     def _position(self) -> Position:
         return self.connection.position or self._board.hub.position
-
-    def _say(self, payload: bytes) -> None:
-        self.connection.reply(self._framing.text(payload))
-
-    def _close(self, code: int, reason: str) -> None:
-        self.connection.finish(encode_close(code, reason))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from trunkline.gateway.answer import Answer
 from trunkline.gateway.context import Context
 from trunkline.gateway.custody import Custody
+from trunkline.gateway.dialogue import Dialogue
+from trunkline.gateway.entity_sync import EntitySyncSession
 from trunkline.gateway.framing import (
     CLOSE_CODES,
+    RAW_FRAMES,
+    RAW_TEXTS,
     SOCKET_FRAMES,
     SOCKET_TEXTS,
     Payload,
@@ -33,6 +37,26 @@ _CLOSE_FRAME: Final = b"\x88"
 _GOODBYE: Final = b'{"type":"goodbye"'
 
 
+class Language(NamedTuple):
+    """Be what is spoken on a WebSocket.
+
+    Args:
+        session: Serves one.
+        frames: Writes where frames are ours to write.
+        texts: Writes where a server frames each text.
+        subprotocol: Its name in handshakes, or None.
+    """
+
+    session: type[Dialogue]
+    frames: SocketFraming
+    texts: SocketFraming
+    subprotocol: str | None
+
+
+NATIVE: Final = Language(Session, SOCKET_FRAMES, SOCKET_TEXTS, SUBPROTOCOL)
+ENTITY_SYNC: Final = Language(EntitySyncSession, RAW_FRAMES, RAW_TEXTS, None)
+
+
 class SocketEndpoint:
     """Serve WebSockets.
 
@@ -40,12 +64,20 @@ class SocketEndpoint:
         context: What the gateway's endpoints share.
         board: Holds the connections.
         custody: Takes them in.
+        language: What is spoken on them.
     """
 
-    def __init__(self, context: Context, board: Switchboard, custody: Custody) -> None:
+    def __init__(
+        self,
+        context: Context,
+        board: Switchboard,
+        custody: Custody,
+        language: Language | None = None,
+    ) -> None:
         self._context = context
         self._board = board
         self._custody = custody
+        self._language = language or NATIVE
 
     async def __call__(self, request: Request, send: Send) -> Answer | None:
         """Serve one WebSocket, to its end or to its hand-over."""
@@ -54,6 +86,8 @@ class SocketEndpoint:
             raise ClientGoneError("the client went away during the handshake")
         client_id = check_client_id(next(iter(request.query.get("client_id", ())), None))
         identity = await self._custody.admit(request)
+        if self._context.entities is not None:
+            await self._context.entities.listen()
         key = self._custody.enter(request, identity)
         try:
             await send(self._acceptance(request))
@@ -65,9 +99,10 @@ class SocketEndpoint:
 
     def _acceptance(self, request: Request) -> dict[str, Any]:
         offered = request.scope.get("subprotocols") or ()
+        spoken = self._language.subprotocol
         return {
             "type": "websocket.accept",
-            "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None,
+            "subprotocol": spoken if spoken in offered else None,
             "headers": [],
         }
 
@@ -75,24 +110,24 @@ class SocketEndpoint:
         session = self._session(request, viewer.identity, key)
         held = TransportSink(session.receive_bytes)
         if take(_usable_offer(request), held, has_head=True):
-            self._connect(session, viewer, SOCKET_FRAMES, held)
+            self._connect(session, viewer, self._language.frames, held)
             self._custody.keep(session.connection, request, key)
             return
         sink = AsgiSink(socket_events, None)
-        self._connect(session, viewer, SOCKET_TEXTS, sink)
+        self._connect(session, viewer, self._language.texts, sink)
         self._custody.keep(session.connection, request, key)
         await sink.run(request.receive, send, session.receive_event)
 
     def _connect(
-        self, session: Session, viewer: Viewer, framing: SocketFraming, sink: Sink
+        self, session: Dialogue, viewer: Viewer, framing: SocketFraming, sink: Sink
     ) -> None:
         session.connection = self._board.connect(viewer, framing, sink, transport=TRANSPORT)
 
-    def _session(self, request: Request, identity: Identity, key: str) -> Session:
+    def _session(self, request: Request, identity: Identity, key: str) -> Dialogue:
         # A handshake weighs as much as the rest of an idle connection: keep it only if needed.
         is_wanted = self._context.failures.has_hook or identity.expires_at is not None
         handshake = request if is_wanted else None
-        return Session(self._context, self._board, key=key, handshake=handshake)
+        return self._language.session(self._context, self._board, key=key, handshake=handshake)
 
 
 def _usable_offer(request: Request) -> Offer | None:

@@ -9,6 +9,7 @@ from trunkline.errors import (
     GapError,
     LimitExceededError,
     LogUnavailableError,
+    OutcomeUnknownError,
     ProtocolError,
     UsageError,
 )
@@ -104,6 +105,8 @@ def problem_of(error: Exception, *, instance: str | None = None) -> Problem:
         status, code = 500, "internal"
     if isinstance(error, _SPEAKING):
         detail = str(error)
+    elif isinstance(error, OutcomeUnknownError):
+        detail = "the log went away: it may be stored or not; try again, with the same key"
     elif isinstance(error, LogUnavailableError):
         detail = "the log cannot be reached now and nothing was stored: try again later"
     else:

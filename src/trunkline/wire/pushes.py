@@ -12,6 +12,7 @@ from trunkline.model.message import Record
 from trunkline.model.position import Position
 from trunkline.wire.message import message_members
 from trunkline.wire.start import Refusal
+from trunkline.wire.watch import ENTITY_PUSHES, EntityPush
 
 Id = int | str
 
@@ -88,12 +89,13 @@ class Goodbye(msgspec.Struct, frozen=True, tag_field="type", tag="goodbye"):
     retry: int
 
 
-Push = Subscribed | Live | Unsubscribed | Pong | Failed | Pushed | Moved | Gap | Goodbye
+ChannelPush = Subscribed | Live | Unsubscribed | Pong | Failed | Pushed | Moved | Gap | Goodbye
+Push = ChannelPush | EntityPush
 
 _decoder: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
-_TYPES: Final = frozenset(
-    {"subscribed", "live", "unsubscribed", "pong", "error", "message", "position", "gap", "goodbye"}
-)
+_TYPES: Final = ENTITY_PUSHES | {
+    "subscribed", "live", "unsubscribed", "pong", "error", "message", "position", "gap", "goodbye",
+}  # fmt: skip
 
 
 def encode_subscribed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -9,6 +10,13 @@ import msgspec
 from trunkline.errors import GrammarError, ProtocolError, SocketRequestError, UsageError
 from trunkline.wire.frames import CloseCode
 from trunkline.wire.start import Edge, Start, check_channels, check_last, parse_start, start_text
+from trunkline.wire.watch import (
+    EntityRequest,
+    SecretRequest,
+    UnwatchRequest,
+    WatchRequest,
+    check_named,
+)
 
 SUBPROTOCOL: Final = "trunkline.v1"
 MAX_ID_CHARACTERS: Final = 128
@@ -79,18 +87,25 @@ class PingRequest(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
     id: RequestId
 
 
-Request = SubscribeRequest | ResumeRequest | UnsubscribeRequest | PingRequest
+ChannelRequest = SubscribeRequest | ResumeRequest | UnsubscribeRequest | PingRequest
+Request = ChannelRequest | EntityRequest
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
+_TYPES: Final = frozenset(
+    {"subscribe", "resume", "unsubscribe", "ping", "watch", "unwatch", "secret"}
+)
 
 
-def parse_request(text: str | bytes, *, max_channels: int = 500) -> Request:
+def parse_request(
+    text: str | bytes, *, max_channels: int = 500, max_watches: int = 1000
+) -> Request:
     """Read a request.
 
     Args:
         text: A text frame's payload.
         max_channels: How many channels one request may name.
+        max_watches: How many entities one request may name.
 
     Returns:
         The request; its channels, positions and numbers are checked.
@@ -105,13 +120,16 @@ def parse_request(text: str | bytes, *, max_channels: int = 500) -> Request:
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise _explain(text, error) from error
     try:
+        if isinstance(request, WatchRequest | UnwatchRequest):
+            named = check_named(request.entities, most=max_watches)
+            return msgspec.structs.replace(request, entities=named)
         return _checked(request, max_channels)
     except UsageError as error:
         raise SocketRequestError(error, request.id) from error
 
 
 def _checked(request: Request, max_channels: int) -> Request:
-    if isinstance(request, PingRequest):
+    if isinstance(request, PingRequest | SecretRequest | WatchRequest | UnwatchRequest):
         return request
     names = check_channels(request.channels, max_channels=max_channels)
     if isinstance(request, SubscribeRequest):
@@ -139,6 +157,32 @@ def _explain(text: str | bytes, error: Exception) -> ProtocolError | SocketReque
         is_readable = False
     mistake = GrammarError(f"this is no request: {error}")
     return SocketRequestError(mistake, request_id if is_readable else None)
+
+
+class Origin(Enum):
+    """Tell whose a text is that is no request.
+
+    OURS: it tries to be a request. APPLICATION: an object that names no type. UNKNOWN: one whose
+    type we don't know, or no JSON object at all.
+    """
+
+    OURS = "ours"
+    APPLICATION = "application"
+    UNKNOWN = "unknown"
+
+
+def origin_of(text: str | bytes) -> Origin:
+    """Tell whose a text is that :func:`parse_request` refused."""
+    try:
+        given: Any = msgspec.json.decode(text)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return Origin.UNKNOWN
+    if not isinstance(given, dict):
+        return Origin.UNKNOWN
+    kind = given.get("type")
+    if kind is None or kind == "":
+        return Origin.APPLICATION
+    return Origin.OURS if kind in _TYPES else Origin.UNKNOWN
 
 
 def encode_request(request: Request) -> bytes:

@@ -16,6 +16,7 @@ from trunkline.wire.start import (
     parse_start,
     start_text,
 )
+from trunkline.wire.watch import Named, check_named, encode_watch_field, parse_watch_field
 
 # Besides channels: what we know of, and a few that applications add for their own hooks.
 _OTHER_FIELDS = 32
@@ -29,16 +30,22 @@ class EventStreamRequest(msgspec.Struct, frozen=True):
         start: Where to start.
         last: The newest so many messages of each channel first, or None.
         client_id: The client's own id, or None.
+        watches: Entities, each once.
     """
 
     channels: tuple[str, ...]
     start: Start = Edge.NOW
     last: int | None = None
     client_id: str | None = None
+    watches: tuple[Named, ...] = ()
 
 
 def parse_stream_request(
-    query: bytes | str, last_event_id: str | None = None, *, max_channels: int = 500
+    query: bytes | str,
+    last_event_id: str | None = None,
+    *,
+    max_channels: int = 500,
+    max_watches: int = 1000,
 ) -> EventStreamRequest:
     """Read a request for an event stream.
 
@@ -47,6 +54,7 @@ def parse_stream_request(
         last_event_id: The Last-Event-ID header, or None. It wins over ``position`` and ``last``,
             for a browser that comes back repeats its first URL.
         max_channels: How many channels may be named.
+        max_watches: How many entities may be named.
 
     Returns:
         The request. Fields that we don't know are left to the application's hooks.
@@ -56,17 +64,26 @@ def parse_stream_request(
         GrammarError: A channel, position or client id is outside the grammar.
         LimitExceededError: It names too many channels or fields.
     """
-    pairs = parse_query(query, max_fields=max_channels + _OTHER_FIELDS)
+    named = query.count(b"watch=" if isinstance(query, bytes) else "watch=")
+    room = max_channels + _OTHER_FIELDS + min(named, max_watches)
+    pairs = parse_query(query, max_fields=room)
     single = dict(pairs)
-    channels = check_channels(
-        (value for name, value in pairs if name == "channel"), max_channels=max_channels
-    )
+    watches = _watches([value for name, value in pairs if name == "watch"], max_watches)
+    names = [value for name, value in pairs if name == "channel"]
+    # Whoever watches entities need not name channels, too.
+    channels = check_channels(names, max_channels=max_channels) if names or not watches else ()
     client_id = check_client_id(single.get("client_id"))
     if last_event_id:
-        return EventStreamRequest(channels, parse_start(last_event_id), None, client_id)
+        start = parse_start(last_event_id)
+        return EventStreamRequest(channels, start, None, client_id, watches)
     start = parse_start(single.get("position"))
     last = check_last(_count(single.get("last")), channels, start)
-    return EventStreamRequest(channels, start, last, client_id)
+    return EventStreamRequest(channels, start, last, client_id, watches)
+
+
+def _watches(texts: list[str], most: int) -> tuple[Named, ...]:
+    named = [parse_watch_field(text) for text in texts]
+    return tuple(check_named(named, most=most)) if named else ()
 
 
 def parse_query(query: bytes | str, *, max_fields: int = _OTHER_FIELDS) -> list[tuple[str, str]]:
@@ -103,6 +120,7 @@ def _count(text: str | None) -> int | None:
 def encode_stream_query(request: EventStreamRequest) -> str:
     """Write the query string of a request, for clients."""
     fields = [("channel", channel) for channel in request.channels]
+    fields += [("watch", encode_watch_field(one)) for one in request.watches]
     fields.append(("position", start_text(request.start) or ""))
     fields.append(("last", "" if request.last is None else str(request.last)))
     fields.append(("client_id", request.client_id or ""))
