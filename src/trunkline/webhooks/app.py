@@ -12,7 +12,7 @@ import msgspec
 from trunkline.model import codec
 from trunkline.sql.database import Row
 from trunkline.webhooks.errors import SignalError
-from trunkline.webhooks.options import FORMATS
+from trunkline.webhooks.settings import FORMATS
 from trunkline.webhooks.signal import NAME, WILDCARD
 
 #: Signals that an app may ask for.
