@@ -15,8 +15,10 @@ from trunkline.channels.consumer_roster import Roster, Workplace
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
+from trunkline.channels.presence import PresenceFace
 from trunkline.channels.wing import Premises
 from trunkline.config import Settings
+from trunkline.cqrs.face import CommandFace
 from trunkline.errors import ConfigError, LineClosedError
 from trunkline.gateway.face import GatewayFace
 from trunkline.log.joint import JointLog
@@ -33,7 +35,7 @@ from trunkline.store.store import Store
 from trunkline.store.tables import Tables
 
 
-class Trunkline(GatewayFace, CacheFace):
+class Trunkline(GatewayFace, CacheFace, PresenceFace, CommandFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from trunkline.channels.filters import Filters
 from trunkline.channels.ring import Entry, Ring, Track, Wake
 from trunkline.errors import LineClosedError, LogError
-from trunkline.log.port import Log, Page
+from trunkline.log.port import Cancel, Log, Page
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest, PatternInterest
 from trunkline.model.message import Record
@@ -54,6 +54,7 @@ class Hub:
         self._news = asyncio.Event()
         self._reading = asyncio.Lock()
         self._closed = False
+        self._unwatch: Cancel | None = None
         self.epoch = ""
         self.head = 0
 
@@ -74,19 +75,38 @@ class Hub:
 
     async def run(self) -> None:
         """Read and dispatch until cancelled; an engine's failure is reported and tried again."""
-        cancel = self._log.watch(self._news.set)
+        if self._tracks:
+            self._watch()
         try:
             while True:
                 await self._news.wait()
                 self._news.clear()
                 try:
                     await self._drain()
+                    self._watch_if_needed()
                 except LogError as error:
                     logger.warning("cannot read the log, trying again: %s", error)
                     await asyncio.sleep(jitter(RETRY_AFTER))
                     self._news.set()
         finally:
-            cancel()
+            self._ignore()
+
+    def _watch(self) -> None:
+        if self._unwatch is None:
+            self._unwatch = self._log.watch(self._news.set)
+
+    def _ignore(self) -> None:
+        unwatch, self._unwatch = self._unwatch, None
+        if unwatch is not None:
+            unwatch()
+
+    def _watch_if_needed(self) -> None:
+        """Watch no longer when nobody reads: a process that only publishes hears of nothing.
+
+        It happens at the first news in vain, so that readers who come and go share one watch.
+        """
+        if not self._tracks and not self._reading.locked():
+            self._ignore()
 
     def open(self) -> None:
         """Begin anew, on the running event loop: a line that was closed may be opened again."""
@@ -127,6 +147,8 @@ class Hub:
             # While a read is under way its answer lacks the new interest, but moves the head.
             async with self._reading:
                 if not self._tracks:
+                    # Whatever is written after the end was read must be heard of.
+                    self._watch()
                     await self._skip_to_end()
                 track = self._tracks.get(interest)
                 if track is None:
