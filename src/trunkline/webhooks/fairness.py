@@ -1,0 +1,217 @@
+"""Who is served next: tenant after tenant, endpoint after endpoint, lane after lane.
+
+Everything is decided here without waiting, from what this process knows; the store is only told
+how many to claim in which lane. An endpoint that can't take more costs nothing until it can.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from trunkline.webhooks.breaker import Health, room_of
+from trunkline.webhooks.claims import Endpoint, Lane
+from trunkline.webhooks.pacing import Bucket, Window
+
+#: Seconds after which a request under way makes its endpoint a slow one.
+SLOW: Final = 2.0
+#: Endpoints that one plan looks at.
+LOOKED_AT: Final = 1000
+
+Rooms = dict[tuple[str, str], int]
+
+
+class Runtime:
+    """Be what this process knows of an endpoint.
+
+    Args:
+        endpoint: As stored.
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, endpoint: Endpoint, now: float) -> None:
+        self.endpoint = endpoint
+        self.window = Window(endpoint.options.concurrency)
+        self.bucket = self._make_bucket(now)
+        self.lanes: deque[str] = deque()
+        self.known: set[str] = set()
+        #: When each request under way began, by the transmission's number.
+        self.begun: dict[int, float] = {}
+        self.is_queued = False
+        self.saved_at = 0.0
+
+    def _make_bucket(self, now: float) -> Bucket | None:
+        rate = self.endpoint.options.rate
+        return None if rate is None else Bucket(rate, now)
+
+    def renew(self, endpoint: Endpoint, now: float) -> None:
+        """Take what the store says: somebody may have changed it, or another process fared so."""
+        if endpoint.options != self.endpoint.options:
+            self.endpoint = endpoint
+            self.window.most = endpoint.options.concurrency
+            self.bucket = self._make_bucket(now)
+        self.endpoint = endpoint
+
+    def fare(self, health: Health) -> None:
+        """Know how it fares."""
+        self.endpoint = msgspec.structs.replace(self.endpoint, health=health)
+
+    def add_lane(self, tenant: str) -> None:
+        """Know that a tenant has something due."""
+        if tenant not in self.known:
+            self.known.add(tenant)
+            self.lanes.append(tenant)
+
+    def drop_lane(self, tenant: str) -> None:
+        """Know that a tenant has nothing more due."""
+        if tenant in self.known:
+            self.known.remove(tenant)
+            self.lanes.remove(tenant)
+
+    def room(self, now: float, unix: float) -> int:
+        """Return how many more requests it may get now."""
+        allowed = room_of(self.endpoint.health, len(self.begun), unix)
+        room = self.window.limit - len(self.begun)
+        if allowed is not None:
+            room = min(room, allowed)
+        if self.bucket is not None:
+            room = min(room, self.bucket.available(now))
+        return room
+
+    def is_slow(self, now: float) -> bool:
+        """Tell whether it keeps us waiting."""
+        oldest = next(iter(self.begun.values()), now)
+        return now - oldest > SLOW
+
+
+class Fairness:
+    """Know all endpoints that have something due, and choose among them.
+
+    Args:
+        concurrency: Requests under way at most.
+        slow_share: Of these, what slow endpoints may take together.
+    """
+
+    def __init__(self, concurrency: int, slow_share: float) -> None:
+        self._most = concurrency
+        self._slow_most = int(concurrency * slow_share)
+        self._known: dict[str, Runtime] = {}
+        self._ring: deque[Runtime] = deque()
+        self.in_flight = 0
+
+    @property
+    def free(self) -> int:
+        """Return how many more requests may be under way."""
+        return self._most - self.in_flight
+
+    @property
+    def has_lanes(self) -> bool:
+        """Tell whether something is due that was not claimed yet."""
+        return bool(self._ring)
+
+    def find(self, endpoint_id: str) -> Runtime | None:
+        """Return what is known of an endpoint, or None."""
+        return self._known.get(endpoint_id)
+
+    def learn(self, endpoints: Iterable[Endpoint], now: float) -> None:
+        """Take what the store says of endpoints."""
+        for endpoint in endpoints:
+            known = self._known.get(endpoint.id)
+            if known is None:
+                self._known[endpoint.id] = Runtime(endpoint, now)
+            else:
+                known.renew(endpoint, now)
+
+    def forget_idle(self) -> None:
+        """Forget endpoints that have nothing queued and nothing under way."""
+        for name, one in tuple(self._known.items()):
+            if not one.begun and not one.lanes and not one.is_queued:
+                del self._known[name]
+
+    def add(self, lane: Lane) -> None:
+        """Know that a lane has something due."""
+        runtime = self._known.get(lane.endpoint_id)
+        if runtime is not None:
+            runtime.add_lane(lane.tenant)
+            self._queue(runtime)
+
+    def _queue(self, runtime: Runtime) -> None:
+        if not runtime.is_queued and runtime.lanes:
+            runtime.is_queued = True
+            self._ring.append(runtime)
+
+    def plan(self, limit: int, now: float, unix: float) -> Rooms:
+        """Choose whom to serve: one transmission at a time, in turns at all three levels.
+
+        Args:
+            limit: How many at most.
+            now: Monotonic seconds.
+            unix: Unix seconds.
+
+        Returns:
+            How many to claim, by endpoint and tenant.
+        """
+        groups = self._candidates(now, unix)
+        limit = min(limit, self.free)
+        rooms: Rooms = {}
+        turns = deque(groups.values())
+        while turns and limit > 0:
+            group = turns.popleft()
+            runtime, room = group.popleft()
+            tenant = runtime.lanes[0]
+            runtime.lanes.rotate(-1)
+            lane = (runtime.endpoint.id, tenant)
+            rooms[lane] = rooms.get(lane, 0) + 1
+            limit -= 1
+            if room > 1:
+                group.append((runtime, room - 1))
+            if group:
+                turns.append(group)
+        return rooms
+
+    def _candidates(self, now: float, unix: float) -> dict[str, deque[tuple[Runtime, int]]]:
+        groups: dict[str, deque[tuple[Runtime, int]]] = {}
+        slow = self._slow_most - sum(
+            len(one.begun) for one in self._known.values() if one.begun and one.is_slow(now)
+        )
+        for _ in range(min(LOOKED_AT, len(self._ring))):
+            runtime = self._ring.popleft()
+            if not runtime.lanes:
+                runtime.is_queued = False
+                continue
+            self._ring.append(runtime)
+            room = runtime.room(now, unix)
+            if room > 0 and runtime.is_slow(now):
+                room = min(room, slow)
+                slow -= max(0, room)
+            if room > 0:
+                groups.setdefault(runtime.endpoint.tenant, deque()).append((runtime, room))
+        return groups
+
+    def settle(
+        self, rooms: Mapping[tuple[str, str], int], found: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Learn what a claim found: a lane that gave less than it was asked for is empty."""
+        for lane, room in rooms.items():
+            runtime = self._known.get(lane[0])
+            if runtime is not None and found.get(lane, 0) < room:
+                runtime.drop_lane(lane[1])
+
+    def begin(self, endpoint_id: str, seq: int, now: float) -> None:
+        """Know that a request is under way."""
+        runtime = self._known.get(endpoint_id)
+        self.in_flight += 1
+        if runtime is not None:
+            runtime.begun[seq] = now
+            if runtime.bucket is not None:
+                runtime.bucket.take(1)
+
+    def end(self, endpoint_id: str, seq: int) -> None:
+        """Know that it is over."""
+        self.in_flight -= 1
+        runtime = self._known.get(endpoint_id)
+        if runtime is not None:
+            runtime.begun.pop(seq, None)
