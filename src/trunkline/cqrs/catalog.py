@@ -60,6 +60,11 @@ class Catalog:
         """Return the types that are known."""
         return [one.kind for one in self._events.values()]
 
+    def kind(self, name: str) -> type[Event] | None:
+        """Return the type that is stored under a name, or None."""
+        found = self._events.get(name)
+        return None if found is None else found.kind
+
     def header(self, record: Record) -> Header:
         """Return what is stored beside an event.
 

@@ -211,6 +211,22 @@ class Loop:
 
     # -- what follows from events -------------------------------------------------------------
 
+    async def react(self, frame: Frame, heard: Heard, recorded: Recorded[Any]) -> None:
+        """Run one eventual handler on a committed event, with all that follows from it.
+
+        Args:
+            frame: The transaction it runs in; of its plan only the domain is asked.
+            heard: The handler.
+            recorded: The event.
+        """
+        ctx = frame.ctx
+        ctx.work, ctx.nest, ctx.event = frame.tx, self._nester(frame), recorded
+        try:
+            derived = await self._heard(frame, heard, recorded)
+            await self._follow(frame, deque((one, 1) for one in derived))
+        finally:
+            ctx.work = ctx.nest = ctx.event = None
+
     async def _follow(self, frame: Frame, queue: deque[tuple[Recorded[Any], int]]) -> None:
         while queue:
             recorded, depth = queue.popleft()
