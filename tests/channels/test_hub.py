@@ -11,6 +11,7 @@ from trunkline.channels.hub import MAX_NAMED, Hub
 from trunkline.channels.ring import Track
 from trunkline.errors import LineClosedError, LogUnavailableError
 from trunkline.log.memory import MemoryLog
+from trunkline.log.port import Cancel, Wake
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import ANY_SITE, EVERYTHING, Interest, PatternInterest
 
@@ -164,6 +165,39 @@ async def test_an_idle_hub_does_not_read_what_nobody_wants(station: Station) -> 
     track = await station.hub.join(EVERYTHING, _nothing)
 
     assert (track.since, track.head) == (3, 3)
+
+
+async def test_only_a_hub_with_readers_watches_the_log(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with the first reader, and ends at the first news after the last one."""
+    watching: list[Wake] = []
+    watch = station.log.watch
+
+    def counted(wake: Wake) -> Cancel:
+        cancel = watch(wake)
+        watching.append(wake)
+
+        def end() -> None:
+            watching.remove(wake)
+            cancel()
+
+        return end
+
+    monkeypatch.setattr(station.log, "watch", counted)
+    await station.publish("/a")
+    assert not watching
+    for expected in (2, 4):
+        track = await station.hub.join(_named("/a"), _nothing)
+        assert len(watching) == 1
+        await station.publish("/a")
+        await station.settle()
+        assert _ids(track) == [expected]
+        station.hub.leave(track, _nothing)
+        await station.publish("/a")
+        async with asyncio.timeout(5):
+            while watching:
+                await asyncio.sleep(0)
 
 
 async def test_a_failing_log_is_asked_again(
