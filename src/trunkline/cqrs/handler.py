@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.command import Command, Event, Recorded
 from trunkline.cqrs.context import Context
+from trunkline.cqrs.naming import Naming, tables_of
 from trunkline.cqrs.pattern import name_pattern
 from trunkline.cqrs.signature import Signature
 from trunkline.errors import ConfigError
@@ -63,6 +64,10 @@ class HandlerOptions(TypedDict, total=False):
         version: Of a projection, so that it can be rebuilt beside the running one.
         key: The field by which an eventual handler keeps order.
         legacy_wildcards: Read ``*`` as spool-broadcast does.
+        start: Where an eventual handler begins the first time: ``oldest`` (the default) or
+            ``now``.
+        tables: Of a projection: the statements that make each table, by its name, with
+            ``{name}`` for it; so does the projector name it in its own statements.
         extra: What other rooms of the wing want to know.
     """
 
@@ -77,6 +82,8 @@ class HandlerOptions(TypedDict, total=False):
     version: int
     key: Any
     legacy_wildcards: bool
+    start: str
+    tables: Mapping[str, str | Sequence[str]]
     extra: Mapping[str, Any]
 
 
@@ -122,6 +129,10 @@ class Handler:
         self.version: int = options.get("version", 1)
         self.key: Any = options.get("key")
         self.is_legacy: bool = options.get("legacy_wildcards", domain.legacy_wildcards)
+        self.start: str = options.get("start", "oldest")
+        self.tables = tables_of(self.name, options.get("tables", {}))
+        #: Fills in the names of the tables that readers see.
+        self.naming = Naming.live(self.tables) if self.tables else None
         self.extra: Mapping[str, Any] = options.get("extra", {})
         heard = options.get("domains", ())
         self.domains = frozenset([heard] if isinstance(heard, str) else heard) | {domain.name}

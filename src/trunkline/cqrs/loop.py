@@ -246,6 +246,8 @@ class Loop:
         handler = heard.handler
         supplies = frame.supplies
         supplies["recorded"] = recorded
+        if handler.naming is not None:
+            supplies["tx"] = handler.naming.on(frame.tx)
         async with watched(handler, recorded.name, frame.ctx):
             value = await called(handler, recorded.event, heard.params, supplies)
         found, data = outcomes(value)
