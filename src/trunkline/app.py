@@ -33,9 +33,10 @@ from trunkline.runtime.service import Service, Services, chosen
 from trunkline.sql.opening import DatabasePlace, place_of
 from trunkline.store.store import Store
 from trunkline.store.tables import Tables
+from trunkline.webhooks.face import WebhooksFace
 
 
-class Trunkline(GatewayFace, CacheFace, PresenceFace, CommandFace):
+class Trunkline(GatewayFace, CacheFace, PresenceFace, CommandFace, WebhooksFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``
@@ -90,6 +91,7 @@ class Trunkline(GatewayFace, CacheFace, PresenceFace, CommandFace):
         self._turn = LoopLock()
         self._was_closed = False
         self._options = self.settings.gateway
+        self._webhook_settings = self.settings.webhooks
         self._doorways = []
         self._premises = self._make_premises()
         self._services: Services | None = None

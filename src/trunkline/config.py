@@ -79,6 +79,7 @@ class Settings:
         host: Address that ``trunkline serve`` listens on.
         port: Port that ``trunkline serve`` listens on.
         workers: Processes of ``trunkline serve``.
+        webhooks: The webhooks' settings, by name.
         gateway: The gateway's settings, each a setting of its own outside Python.
         origins: Where each value came from, by name; absent for defaults.
     """
@@ -105,6 +106,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    webhooks: Mapping[str, Any] = field(default_factory=dict)
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -390,7 +392,7 @@ def _shown(name: str, value: Any) -> Any:
         return None if value is None else masked_url(value)
     if name == "outboxes":
         return tuple(map(masked_url, value))
-    if name == "log_options":
+    if name in {"log_options", "webhooks"}:
         return {key: MASK if is_secret(key) else one for key, one in value.items()}
     if name == "channels":
         return {pattern: msgspec.structs.asdict(limits) for pattern, limits in value.items()}

@@ -1,4 +1,4 @@
-"""What the tests of webhooks share."""
+"""What the tests of the webhooks share: databases, and a school that tells apps of its lessons."""
 
 from tests.store.databases import (  # noqa: F401 - fixtures
     ground,

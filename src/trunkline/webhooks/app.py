@@ -12,7 +12,7 @@ import msgspec
 from trunkline.model import codec
 from trunkline.sql.database import Row
 from trunkline.webhooks.errors import SignalError
-from trunkline.webhooks.settings import FORMATS
+from trunkline.webhooks.settings import BODIES, FORMATS
 from trunkline.webhooks.signal import NAME, WILDCARD
 
 #: Signals that an app may ask for.
@@ -34,7 +34,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         signals: What it asks for; ``*`` for all.
         account_types: Accounts that may install it; none for all.
         configuration: Whatever the host keeps with it.
-        options: How it is delivered to: ``format``, and what the delivery knows.
+        options: How it is delivered to: ``format`` (``standard``, ``demux`` or ``both``),
+            ``body`` (``standard``, ``cloudevents``, ``demux``), and what the delivery knows.
         endpoint_id: Names where its signals go, or None.
         endpoint_state: ``enabled``, ``disabled``, or None.
         created_at: Unix seconds.
@@ -96,8 +97,9 @@ def check_app(app: App) -> App:
     for one in app.account_types:
         if not isinstance(one, str) or not NAME.match(one):
             raise SignalError(f"account type {one!r} must be a name")
-    if app.options.get("format", FORMATS[0]) not in FORMATS:
-        raise SignalError(f"format {app.options['format']!r}: one of {', '.join(FORMATS)}")
+    for name, known in (("format", FORMATS), ("body", BODIES)):
+        if app.options.get(name, known[0]) not in known:
+            raise SignalError(f"{name} {app.options[name]!r}: one of {', '.join(known)}")
     return app
 
 

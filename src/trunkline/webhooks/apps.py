@@ -26,10 +26,9 @@ CheckUrl = Callable[[str], object]
 
 
 class AppFields(TypedDict, total=False):
-    """Be what an app may be given.
+    """Be what an app may be given besides its name.
 
     Attributes:
-        name: For people.
         description: For people.
         indicator: A short name of its own.
         entry_url: Where an account's user enters it.
@@ -40,7 +39,6 @@ class AppFields(TypedDict, total=False):
         options: How it is delivered to; JSON.
     """
 
-    name: str
     description: str
     indicator: str | None
     entry_url: str | None
@@ -96,8 +94,7 @@ class Apps:
         """
         now = self._clock.now()
         ident = f"app_{secrets.token_hex(10)}"
-        fields = {**fields, "name": name}
-        app = self._changed(App(id=ident, name="", created_at=now, updated_at=now), fields)
+        app = self._changed(App(id=ident, name=name, created_at=now, updated_at=now), fields)
         database = await self._ready()
         sql, ring = statements_of(database), self._ring(database)
         async with database.transaction() as tx:
@@ -110,7 +107,12 @@ class Apps:
         return await self.get(ident)
 
     async def update(
-        self, app_id: str, *, approval: bool = True, **fields: Unpack[AppFields]
+        self,
+        app_id: str,
+        *,
+        name: str | None = None,
+        approval: bool = True,
+        **fields: Unpack[AppFields],
     ) -> App:
         """Change an app.
 
@@ -119,6 +121,7 @@ class Apps:
 
         Args:
             app_id: Which.
+            name: Another name.
             approval: Say False to grant newly asked signals everywhere at once.
             **fields: What to change; see :class:`AppFields`.
 
@@ -128,7 +131,8 @@ class Apps:
             TakenError: Another app has the indicator.
         """
         before = await self.get(app_id)
-        app = self._changed(before, fields)
+        named = before if name is None else msgspec.structs.replace(before, name=name)
+        app = self._changed(named, fields)
         await self._check_indicator(app)
         database, now = await self._ready(), self._clock.now()
         sql = statements_of(database)

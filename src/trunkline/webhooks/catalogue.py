@@ -48,6 +48,10 @@ class Catalogue:
                 f"{type(signal).__name__} is not declared: put @line.webhooks.declare above it"
             )
 
+    def find(self, name: str) -> type[Signal] | None:
+        """Return the class of a signal_name, or None."""
+        return self._classes.get(name)
+
     def restore(self, name: str, *, object_id: str | None, account_id: str, context: Any) -> Signal:
         """Make a signal anew, out of what is stored of it.
 

@@ -10,7 +10,9 @@ import msgspec
 from trunkline.errors import ConfigError
 from trunkline.runtime import quantity
 
-FORMATS: Final = ("standard", "cloudevents", "demux")
+#: How a request is signed, and what its body looks like.
+FORMATS: Final = ("standard", "demux", "both")
+BODIES: Final = ("standard", "cloudevents", "demux")
 _DURATIONS: Final = frozenset(
     {"entry_ttl", "secret_grace", "keep", "purge_interval", "payload_timeout"}
 )
@@ -22,7 +24,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Args:
         demuxer: Resolves signals that name no demuxer of their own: a class, or its
             ``module:name``; None for the built-in worker's.
-        format: What bodies look like where an app's options say nothing: ``standard``,
+        body: What bodies look like where an app's options say nothing: ``standard``,
             ``cloudevents`` or ``demux``.
         source: Names this host in CloudEvents and entry tokens.
         secret_keys: Master keys that seal secrets, 32 bytes each as base64; the first seals.
@@ -35,7 +37,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     demuxer: Any = None
-    format: str = "standard"
+    body: str = "standard"
     source: str = "trunkline"
     secret_keys: tuple[str, ...] = ()
     secret_grace: float = 86400.0
@@ -73,15 +75,15 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Raises:
             ConfigError: Something is out of range.
         """
-        if self.format not in FORMATS:
-            raise ConfigError(f"webhooks.format={self.format!r}: one of {', '.join(FORMATS)}")
+        if self.body not in BODIES:
+            raise ConfigError(f"webhooks.body={self.body!r}: one of {', '.join(BODIES)}")
         for name in _DURATIONS:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"webhooks.{name}={value} must be more than 0 seconds")
 
     def __repr__(self) -> str:
-        return f"<WebhookOptions format={self.format}>"
+        return f"<WebhookOptions body={self.body}>"
 
 
 def shown(given: Mapping[str, Any]) -> dict[str, Any]:

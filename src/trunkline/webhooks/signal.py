@@ -64,7 +64,7 @@ class Signal:
         found = self.identify(object_or_id) if self._has_object else object_or_id
         self._object_id = None if found is None else checked_key("the object's id", found)
         self._account_id = checked_key("account_id", account_id)
-        self._context = checked_context(context or {})
+        self._context: dict[str, Any] = checked_context(context or {})
 
     # -- what subclasses read -----------------------------------------------------------------
 
@@ -228,7 +228,8 @@ def check_class(cls: type[Signal]) -> None:
 
 
 def _check_actions(cls: type[Signal]) -> None:
-    if isinstance(cls.actions, str) or not all(ACTION.match(one) for one in cls.actions):
+    given: Any = cls.actions
+    if isinstance(given, str) or not all(ACTION.match(one) for one in cls.actions):
         raise ConfigError(f"{cls.__name__}.actions={cls.actions!r} must be lowercase words")
     bare = [one for one in cls.actions if not callable(getattr(cls, f"{one}_payload", None))]
     if cls.payload is Signal.payload and (bare or not cls.actions):

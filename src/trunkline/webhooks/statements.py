@@ -75,6 +75,8 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
 
     listening: str
     queue: str
+    queued_by_id: str
+    queued_by_identity: str
 
     prepared_apps: str
     prepared_grants: str
@@ -224,6 +226,10 @@ def _preparing(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
         "prepared_secrets": "SELECT id, app_id, purpose, sealed FROM t:app_secret "
         f"WHERE app_id {among} AND purpose <> 'entry' "
         "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at DESC, id",
+        "queued_by_id": "SELECT id FROM t:transmissions WHERE state = 'queued' "
+        f"AND id {among} ORDER BY seq",
+        "queued_by_identity": "SELECT id FROM t:transmissions WHERE state = 'queued' "
+        f"AND endpoint_id {among} AND collapse = ? ORDER BY seq",
         "queue": "INSERT INTO t:transmissions (id, endpoint_id, app_id, tenant, account_type, "
         "account_id, signal_name, signal_class, action, object_id, context, collapse, "
         "order_key, state, due_at, created_at, finished_at, last_error) VALUES "

@@ -1,0 +1,44 @@
+"""The built-in schedule by which old transmissions go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trunkline.runtime.clock import jitter
+from trunkline.webhooks.transmissions import Transmissions
+
+logger = logging.getLogger(__name__)
+
+
+class Purger:
+    """Purge now and then, in a worker. Several may: they take turns by chance.
+
+    Args:
+        transmissions: What is purged.
+        keep: Seconds for which what is over is kept.
+        every: Seconds between two purges.
+    """
+
+    def __init__(self, transmissions: Transmissions, *, keep: float, every: float) -> None:
+        self.name = "webhooks:purge"
+        self._transmissions = transmissions
+        self._keep = keep
+        self._every = every
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Purge until stopped."""
+        self._stopped.clear()
+        while not self._stopped.is_set():
+            if count := await self._transmissions.purge(older_than=self._keep):
+                logger.info("purged %d transmissions", count)
+            try:
+                async with asyncio.timeout(jitter(self._every, spread=0.1)):
+                    await self._stopped.wait()
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        """Have :meth:`run` return."""
+        self._stopped.set()
