@@ -121,7 +121,8 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: not self.status.is_final)
     @rule()
     def retry(self) -> None:
-        self.take(decisions.retry(self.saga, now=5.0))
+        left = msgspec.structs.replace(self.saga, owner="")
+        self.take(decisions.retry(left, now=5.0))
 
     @precondition(lambda self: self.status is SagaStatus.STUCK)
     @rule()
@@ -224,7 +225,13 @@ def test_what_is_at_its_end_stays_there(status):
 
 def test_with_nothing_in_the_way_there_is_nothing_to_skip():
     with pytest.raises(ConflictError, match="in the way"):
-        decisions.skip(saga(), now=1.0)
+        decisions.skip(msgspec.structs.replace(saga(), owner=""), now=1.0)
+
+
+def test_what_somebody_works_on_is_left_to_them():
+    for decide in (decisions.retry, decisions.skip):
+        with pytest.raises(ConflictError, match="worked on"):
+            decide(saga(), now=1.0)
 
 
 def test_an_error_on_record_has_a_bounded_length():

@@ -12,6 +12,7 @@ from trunkline.errors import UsageError
 if TYPE_CHECKING:
     from trunkline.cqrs.command import Command, Recorded
     from trunkline.cqrs.result import Result
+    from trunkline.store.saga_record import SagaRecord
 
 #: Name, what it did, when it began and how long it took (seconds), what went wrong.
 Span = tuple[str, str, float, float, str]
@@ -63,6 +64,8 @@ class Context:
         attempt: Counts, from 1, how often it was decided.
         metadata: What hooks leave for later ones; not stored.
         event: The event that is being handled, while one is.
+        outputs: What its saga steps returned, by their names.
+        saga: Its saga as it is on record, while it has one.
         spans: What was done and how long it took.
         children: The contexts of commands it led to.
     """
@@ -83,6 +86,8 @@ class Context:
         "metadata",
         "name",
         "nest",
+        "outputs",
+        "saga",
         "site_id",
         "spans",
         "work",
@@ -102,6 +107,8 @@ class Context:
         self.work: LineTransaction | None = None
         self.event: Recorded[Any] | None = None
         self.nest: Nest | None = None
+        self.outputs: Mapping[str, Any] = {}
+        self.saga: SagaRecord | None = None
         self.spans: list[Span] = []
         self.children: list[Context] = []
         self._events = 0

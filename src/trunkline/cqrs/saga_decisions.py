@@ -246,9 +246,10 @@ def retry(saga: SagaRecord, *, now: float) -> Change:
     """Have what is stuck or stopped try again, and what waits not wait.
 
     Raises:
-        ConflictError: It is at its end.
+        ConflictError: It is at its end, or somebody works on it.
     """
     _check(saga, "tried again")
+    _check_free(saga)
     steps = tuple(
         msgspec.structs.replace(one, undo_attempts=0)
         for one in saga.steps
@@ -265,9 +266,10 @@ def skip(saga: SagaRecord, *, now: float) -> Change:
     """Leave out the step in the way: its undo when it goes backward, itself when it stopped.
 
     Raises:
-        ConflictError: No step is in the way.
+        ConflictError: No step is in the way, or somebody works on it.
     """
     _check(saga, "helped over a step")
+    _check_free(saga)
     failed: StepRecord | None = None
     if saga.heading is Heading.BACKWARD:
         found = next_backward(saga)
@@ -300,6 +302,11 @@ def _going(saga: SagaRecord) -> SagaStatus:
 def _check(saga: SagaRecord, what: str) -> None:
     if saga.status.is_final:
         raise ConflictError(f"{saga.id} cannot be {what}: it is {saga.status}")
+
+
+def _check_free(saga: SagaRecord) -> None:
+    if saga.status.is_open and saga.owner:
+        raise ConflictError(f"{saga.id} is being worked on: it is {saga.status}")
 
 
 def _known(saga: SagaRecord, name: str) -> StepRecord:
