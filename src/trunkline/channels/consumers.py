@@ -78,6 +78,18 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     is_broken: bool
 
 
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """Say whether a consumer is done with something.
+
+    Args:
+        is_done: Whether it handled all of it.
+        failure: Why it won't without somebody's help, or an empty text.
+    """
+
+    is_done: bool
+    failure: str = ""
+
+
 class Consumers:
     """Look after all consumers that the store knows, wherever they run.
 
@@ -176,6 +188,25 @@ class Consumers:
                     raise UsageError(f"{name!r} is {standing.status}: {standing.reason}")
             before = standing
             await asyncio.sleep(LOOK)
+
+    async def reach(self, name: str, epoch: str, positions: Sequence[int]) -> Reach:
+        """Say whether a consumer is done with some messages; cheap enough to ask often.
+
+        Args:
+            name: Which; it may yet have to run for the first time.
+            epoch: The line's.
+            positions: Their global ids, ascending.
+        """
+        standing = await self._table().standing(name)
+        if standing is None:
+            return Reach(is_done=False)
+        position = standing.position
+        if position.epoch == epoch and position.global_id >= positions[-1]:
+            is_aside, error = await self._parked().aside(name, epoch, positions)
+            return Reach(is_done=not is_aside, failure=error)
+        is_running = standing.status is Status.RUNNING
+        obstacle = "" if is_running else f"it is {standing.status}: {standing.reason}"
+        return Reach(is_done=False, failure=obstacle)
 
     async def pause(self, name: str, reason: str = "an operator paused it") -> None:
         """Have a consumer wait; a page under way is finished.

@@ -8,7 +8,8 @@ CommandError
 ├── RefusedError              a hook or the deciding function said no
 ├── HandlerError              a handler, hook or step raised what it should not
 ├── NestingError              commands or events lead to each other without end
-└── UndecodableEventError     a stored event fits no type that is known, or can't be brought up
+├── UndecodableEventError     a stored event fits no type that is known, or can't be brought up
+└── NotFollowedError          an eventual handler that was waited for is not done; all is stored
 """
 
 from __future__ import annotations
@@ -86,6 +87,21 @@ class NestingError(CommandError):
     """Report commands and events that lead to each other without end."""
 
     code = "nesting"
+
+
+class NotFollowedError(CommandError):
+    """Report that an eventual handler is not done; the command itself is committed.
+
+    Attributes:
+        handler: Its consumer's name.
+    """
+
+    status = 504
+    code = "not-followed"
+
+    def __init__(self, handler: str, why: str) -> None:
+        super().__init__(f"the command is committed, but {handler} {why}")
+        self.handler = handler
 
 
 class UndecodableEventError(CommandError):

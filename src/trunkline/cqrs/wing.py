@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import Premises
 from trunkline.cqrs.command import Command, Recorded
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.domain import Domain
-from trunkline.cqrs.handler import DEFAULT_DOMAIN
+from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler
 from trunkline.cqrs.loop import Frame, Loop, Steps
 from trunkline.cqrs.plan import CommandPlan, Plan
+from trunkline.cqrs.plan import Heard as Listener
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import CACHED, Commit, Scope, StateCache, Stores
 from trunkline.errors import ConfigError, TrunklineError, UsageError
 from trunkline.runtime.service import Service
 from trunkline.store.unit import UnitOfWork
+
+if TYPE_CHECKING:
+    from trunkline.cqrs.followers import Followers
+    from trunkline.cqrs.hearing import Heard
+    from trunkline.log.joint import JointTransaction
 
 
 class Commands:
@@ -36,6 +44,9 @@ class Commands:
         self._loop: Loop | None = None
         self._revision = -1
         self._cache = StateCache(CACHED)
+        self._scopes: WeakKeyDictionary[UnitOfWork, Scope] = WeakKeyDictionary()
+        #: Set by the face: what runs eventual handlers.
+        self.followers: Followers
         self.settings: Mapping[str, Mapping[str, Any]] = {}
         #: Set by whoever runs sagas: the steps of a command by its name.
         self.steps: dict[str, Steps] = {}
@@ -139,11 +150,51 @@ class Commands:
         frame.result.events = tuple(one.recorded for one in frame.scope.staged)
         return frame.result
 
+    def scope_of(self, tx: LineTransaction) -> Scope:
+        """Return what the commands of an open transaction have in hand, all of them together.
+
+        Args:
+            tx: From ``line.transaction()``, or a consumer's.
+        """
+        unit = tx.unit
+        scope = self._scopes.get(unit)
+        if scope is None:
+            transaction = cast("JointTransaction", unit.transaction)
+            commit = Commit(Stores(self.plan.catalog, self._cache))
+            scope = self._scopes[unit] = Scope(unit, transaction, commit)
+            unit.after_commit(partial(_remember, scope))
+        return scope
+
+    async def react(
+        self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
+    ) -> None:
+        """Run an eventual handler on a committed event, and what follows from it.
+
+        Args:
+            handler: The handler.
+            heard: The event and what the handler's pattern captured.
+            site_id: The event's tenant.
+            tx: The transaction that its checkpoint is committed in.
+        """
+        recorded = heard.recorded
+        header = recorded.headers
+        origin = Origin(None, header.actor, site_id, header.correlation, header.id)
+        ctx = Context(new_id(self._clock.now()), handler.name, handler.domain.name, origin)
+        result = Result(ctx.command_id, handler.name, ctx.key)
+        owner = cast("CommandPlan", handler)  # only its domain is asked
+        frame = Frame(owner, None, ctx, self.scope_of(tx), tx, result)
+        await self._compiled().react(frame, Listener(handler, heard.params), recorded)
+
     def _scope(self, tx: LineTransaction) -> Scope:
-        raise UsageError("not yet")
+        return self.scope_of(tx)
 
     def _defer(self, command: Command, ctx: Context, scope: Scope) -> str:
         raise UsageError("not yet")
+
+
+async def _remember(scope: Scope) -> None:
+    scope.commit.add(scope.staged)
+    scope.commit.settle()
 
 
 def _placed(recorded: Recorded[Any], position: int) -> Recorded[Any]:

@@ -78,6 +78,10 @@ class ConsumerStatements(msgspec.Struct, frozen=True):
     due: str = f"SELECT seq, {_PARKED} {_MINE} AND due_at <= ? ORDER BY due_at, seq LIMIT ?"
     next_due: str = f"SELECT min(due_at) {_MINE}"
     parked: str = f"SELECT seq, {_PARKED} {_MINE} AND seq > ? ORDER BY seq LIMIT ?"
+    aside: str = (
+        f"SELECT global_id, attempts, error, due_at {_MINE} AND line_epoch = ? "
+        "AND global_id BETWEEN ? AND ?"
+    )
     put_off: str = (
         "UPDATE {p}trunkline_consumer_parked SET attempts = ?, error = ?, due_at = ? "
         "WHERE consumer = ? AND seq = ?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -74,6 +74,20 @@ class ParkedTable:
     async def count(self, consumer: str) -> int:
         """Count a consumer's parked messages, those behind others too."""
         return int((await self._database.fetch(self._sql.count, consumer))[0][0])
+
+    async def aside(self, consumer: str, epoch: str, positions: Sequence[int]) -> tuple[bool, str]:
+        """Tell whether some messages are set aside, and why one of them failed for good.
+
+        Args:
+            consumer: Whose.
+            epoch: The line's.
+            positions: Global ids, ascending.
+        """
+        between = (consumer, epoch, positions[0], positions[-1])
+        rows = await self._database.fetch(self._sql.aside, *between)
+        found = [row for row in rows if row[0] in positions]
+        failed = [row[2] for row in found if row[1] and row[3] is None]
+        return bool(found), (failed or [""])[0]
 
     async def has_key(self, consumer: str, key: str) -> bool:
         """Tell whether a message of a key is parked."""

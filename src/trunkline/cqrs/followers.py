@@ -1,0 +1,166 @@
+"""What follows from the log: the eventual handlers of a line, as its durable consumers.
+
+Each is a consumer of its own, so that one that fails or is slow keeps nobody else from working. It
+has the handler's name; a service ``consumer:<domain>.<handler>`` runs it wherever the profile says
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trunkline.channels.consumer import ConsumerOptions
+from trunkline.channels.wing import Premises
+from trunkline.cqrs.handler import Handler, Role
+from trunkline.cqrs.hearing import EVENTS
+from trunkline.cqrs.reaction import BATCH, Reaction
+from trunkline.cqrs.routes import RouteTable, route_table
+from trunkline.cqrs.waiting import Waiter, Waiting
+from trunkline.errors import ConfigError
+from trunkline.runtime.service import Service
+
+if TYPE_CHECKING:
+    from trunkline.cqrs.catalog import Catalog
+    from trunkline.cqrs.result import Result
+    from trunkline.cqrs.wing import Commands
+
+#: The roles whose handlers may hear events from the log.
+LISTENING = frozenset({Role.PROJECTOR, Role.DISPATCHER, Role.PROCESSOR})
+
+
+class Followers:
+    """Be the wing that runs eventual handlers.
+
+    Args:
+        premises: What it works with.
+        commands: The wing where they are registered.
+    """
+
+    def __init__(self, premises: Premises, commands: Commands) -> None:
+        self._premises = premises
+        self._commands = commands
+        self._reactions: dict[str, Reaction] = {}
+
+    # -- living -------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Declare a consumer for each eventual handler.
+
+        Raises:
+            ConfigError: One makes no sense as a consumer.
+        """
+        self.declare()
+
+    async def close(self) -> None:
+        """Do nothing: consumers end with the line."""
+
+    def services(self) -> Sequence[Service]:
+        """Return what a worker runs beside the consumers."""
+        return ()
+
+    def declare(self) -> None:
+        """Declare consumers for the eventual handlers that have none yet. Idempotent.
+
+        Raises:
+            ConfigError: One makes no sense as a consumer.
+        """
+        for handler in self._commands.plan.handlers.values():
+            if is_eventual(handler) and handler.name not in self._reactions:
+                self._reactions[handler.name] = self._declare(handler)
+
+    def _declare(self, handler: Handler) -> Reaction:
+        reaction = Reaction(handler, self.catalog, self._commands.react)
+        takes_lists = handler.signature.is_batch
+        self._premises.bus.consume_records(
+            consumer_name(handler),
+            EVENTS,
+            reaction.take_list if takes_lists else reaction.take,
+            wants=reaction.hearing.wants,
+            **_options(handler),
+        )
+        return reaction
+
+    def catalog(self) -> Catalog:
+        """Return the catalogue of events as it is now."""
+        return self._commands.plan.catalog
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def routes(self) -> RouteTable:
+        """Return who hears what, as it was registered and overridden.
+
+        Raises:
+            ConfigError: What was registered makes no sense.
+        """
+        return route_table(self._commands.plan.handlers.values())
+
+    def handler(self, one: Any) -> Handler:
+        """Return an eventual handler.
+
+        Args:
+            one: The function that was registered, its name, or its name within its domain.
+
+        Raises:
+            ConfigError: There is none, or it isn't eventual.
+        """
+        found = [
+            handler
+            for handler in self._commands.plan.handlers.values()
+            if one is handler or one is handler.function or one == handler.name
+        ]
+        if isinstance(one, str) and not found:
+            names = self._commands.plan.handlers
+            found = [names[name] for name in names if name.partition(".")[2] == one]
+        if not found:
+            raise ConfigError(f"{one!r} is no handler: register it before the line opens")
+        return found[0]
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    async def wait(self, handlers: Iterable[Any], result: Result, timeout: float) -> None:
+        """Wait until eventual handlers are done with what a command came to.
+
+        Args:
+            handlers: Functions or names; strong ones and those that hear none of it are done.
+            result: What the command came to, committed.
+            timeout: Seconds.
+
+        Raises:
+            NotFollowedError: One failed, is stopped, or was not done in time; the command's
+                events are stored all the same.
+        """
+        waits = []
+        for one in handlers:
+            handler = self.handler(one)
+            reaction = self._reactions.get(handler.name)
+            if reaction is None:
+                continue
+            heard = [event for event in result.events if reaction.hearing.hears(event)]
+            if heard and result.position is not None:
+                waits.append(Waiting(consumer_name(handler), tuple(one.position for one in heard)))
+        if waits and result.position is not None:
+            waiter = Waiter(self._premises.bus.consumers, self._premises.clock)
+            await waiter.wait(waits, result.position.epoch, timeout)
+
+
+def is_eventual(handler: Handler) -> bool:
+    """Tell whether a handler hears events from the log."""
+    return handler.enabled and not handler.is_strong and handler.role in LISTENING
+
+
+def consumer_name(handler: Handler) -> str:
+    """Return the name of a handler's consumer: its own, and a version from the second on."""
+    return handler.name if handler.version == 1 else f"{handler.name}.v{handler.version}"
+
+
+def _options(handler: Handler) -> ConsumerOptions:
+    options: ConsumerOptions = {"start": handler.start}
+    if handler.retry is not None:
+        options["retry"] = handler.retry
+    if handler.key is not None:
+        key = handler.key
+        options["key"] = key if callable(key) else lambda message: str(message.data[key])
+    if handler.signature.is_batch:
+        options["batch"] = BATCH
+    return options

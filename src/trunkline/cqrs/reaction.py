@@ -1,0 +1,105 @@
+"""An eventual handler at work: events of the log, each in the transaction of its checkpoint.
+
+What it writes, what it sends and how far it has come are committed together, so each event takes
+effect exactly once, whatever crashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from trunkline.channels.transaction import LineTransaction
+from trunkline.cqrs.catalog import Catalog
+from trunkline.cqrs.command import Recorded
+from trunkline.cqrs.decision import called, outcomes
+from trunkline.cqrs.errors import HandlerError
+from trunkline.cqrs.handler import Handler, Role
+from trunkline.cqrs.hearing import Heard, Hearing
+from trunkline.cqrs.naming import Naming
+from trunkline.errors import ConfigError, TrunklineError, UsageError
+from trunkline.model.message import Record
+
+#: Events of a list, for handlers that take lists.
+BATCH = 1000
+
+
+class React(Protocol):
+    """Run a handler that may send commands or derive events."""
+
+    def __call__(
+        self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
+    ) -> Awaitable[None]:
+        """Run it, and what follows from it, inside a transaction."""
+
+
+class Reaction:
+    """Run one handler on committed events.
+
+    Args:
+        handler: The handler.
+        catalog: Finds the catalogue of events.
+        react: Runs those that do more than write.
+        naming: Names a projector's tables; the live ones if not given.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        catalog: Callable[[], Catalog],
+        react: React,
+        *,
+        naming: Naming | None = None,
+    ) -> None:
+        self.handler = handler
+        self.hearing = Hearing(handler, catalog)
+        self._react = react
+        self._naming = naming or handler.naming
+        if handler.signature.is_batch and handler.role is not Role.PROJECTOR:
+            raise ConfigError(
+                f"{handler.name} takes a list: only projectors do, for each event that leads to "
+                "commands or events is their cause"
+            )
+        only_writes = handler.role is Role.PROJECTOR and not handler.signature.wants("ctx")
+        self._only_writes = only_writes or handler.signature.is_batch
+
+    async def take(self, record: Record, tx: LineTransaction) -> None:
+        """Handle one event.
+
+        Raises:
+            TrunklineError: It can't be decoded, or the handler failed.
+        """
+        heard = self.hearing.heard(record)
+        if self._only_writes:
+            supplies = {"tx": self._bound(tx), "recorded": heard.recorded}
+            await self._call(heard.recorded.event, heard.recorded.name, heard.params, supplies)
+        else:
+            await self._react(self.handler, heard, record.channel.site_id, tx)
+
+    async def take_list(self, records: Sequence[Record], tx: LineTransaction) -> None:
+        """Handle several events in one call.
+
+        Raises:
+            TrunklineError: One can't be decoded, or the handler failed.
+        """
+        found: list[Recorded[Any]] = [self.hearing.heard(record).recorded for record in records]
+        supplies = {"tx": self._bound(tx), "recorded": found}
+        subject = f"{len(found)} events from {found[0].name} on"
+        await self._call([one.event for one in found], subject, {}, supplies)
+
+    def _bound(self, tx: LineTransaction) -> LineTransaction:
+        return tx if self._naming is None else self._naming.on(tx)
+
+    async def _call(self, subject: Any, name: str, params: Any, supplies: dict[str, Any]) -> None:
+        handler = self.handler
+        try:
+            value = await called(handler, subject, params, supplies)
+        except TrunklineError:
+            raise
+        except Exception as error:
+            raise HandlerError(handler.role, handler.name, name, error) from error
+        if value is not None and outcomes(value)[0]:
+            raise UsageError(
+                f"the projector {handler.name} gave back events or commands: let a dispatcher or "
+                "a processor do that"
+            )
