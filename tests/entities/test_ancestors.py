@@ -101,8 +101,8 @@ async def test_row_18_registering_twice_is_an_error_and_doubles_nothing(place): 
 
         with pytest.raises(ConfigError, match="declared already"):
             line.entity("items")(other)
+        line.on_client_message(other)
         with pytest.raises(ConfigError, match="receiver already"):
-            line.on_client_message(other)
             line.on_client_message(other)
         await screen.watch(ITEM)
         await screen.watch(ITEM)
