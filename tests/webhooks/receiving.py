@@ -84,9 +84,9 @@ async def receiving():
     """Run a receiver."""
     receiver = Receiver()
     server = web.Server(receiver.handle)
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.0)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.01)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.0)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     receiver.port = runner.addresses[0][1]
     try:

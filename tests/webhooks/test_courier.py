@@ -57,7 +57,7 @@ async def test_what_is_queued_is_delivered_signed_and_recorded(post, receiver) -
 
 
 async def test_a_failed_delivery_is_tried_again_under_the_same_id(post, receiver) -> None:
-    receiver.behave["/"] = one_after_another(answers(500), resets, answers(204))
+    receiver.behave["/"] = one_after_another(answers(500, Connection="close"), resets, answers(204))
     await post.endpoint("e", receiver.url(), **SOON)
     (ident,) = await post.queue("e")
 
@@ -293,7 +293,7 @@ async def test_transmit_tries_once_whether_due_or_not(post, receiver) -> None:
     receiver.behave["/"] = one_after_another(answers(500), answers(200))
     await post.endpoint("e", receiver.url())
     due = post.clock.now() + 300
-    first, second = await post.queue("e", 2, due_at=due, demuxer="celery")
+    first, second = await post.queue("e", 2, due_at=due)
     courier = post.courier()
 
     await courier.transmit([first, second, "unknown"])

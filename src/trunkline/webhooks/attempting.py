@@ -76,8 +76,8 @@ class Attempting:
 
     def _call(self, claim: Claim, endpoint: Endpoint, outgoing: Outgoing) -> Call:
         sent, options = claim.transmission, endpoint.options
-        headers: dict[str, str] = {"User-Agent": "Trunkline", **options.headers}
-        headers |= outgoing.headers
+        given = {"user-agent": "Trunkline", **options.headers, **outgoing.headers}
+        headers = {name.lower(): value for name, value in given.items()}
         keys = outgoing.secrets
         if options.is_standard:
             timestamp = int(self._clock.now())
@@ -87,7 +87,8 @@ class Attempting:
         if options.is_demux:
             key = next((key for key in keys if key.scheme == "v1"), None)
             if key is not None:
-                headers |= sign_as_demux(key, sent.signal_name, outgoing.body)
+                signed = sign_as_demux(key, sent.signal_name, outgoing.body)
+                headers |= {name.lower(): value for name, value in signed.items()}
         headers[ATTEMPT] = str(sent.attempts + 1)
         return Call(
             purpose="delivery",

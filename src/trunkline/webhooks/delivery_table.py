@@ -7,6 +7,7 @@ off from the store, can't undo what another has done since.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from typing import Any
@@ -20,6 +21,8 @@ from trunkline.webhooks.delivery_options import EndpointOptions
 from trunkline.webhooks.delivery_statements import statements_for
 from trunkline.webhooks.outgoing import Transmission
 from trunkline.webhooks.seam import FAILED, SENDING
+
+logger = logging.getLogger("trunkline.webhooks")
 
 LOST = "the process that sent it ended before it could record the answer"
 
@@ -73,7 +76,7 @@ class DeliveryTable:
         if options is None:
             if len(self._options) > 10_000:
                 self._options.clear()
-            options = self._options[text] = _decode_options(text)
+            options = self._options[text] = _options(text)
         disabled_at = row["disabled_at"]
         if row["state"] != "enabled" and disabled_at is None:
             disabled_at = 0.0
@@ -249,6 +252,14 @@ class DeliveryTable:
 
     def _list(self, values: Sequence[Any]) -> Any:
         return msgspec.json.encode(values).decode() if self._is_sqlite else list(values)
+
+
+def _options(text: str) -> EndpointOptions:
+    try:
+        return _decode_options(text)
+    except msgspec.DecodeError as error:  # a bad row may not end all others' deliveries
+        logger.warning("an endpoint's options are not usable, so the defaults hold: %s", error)
+        return EndpointOptions()
 
 
 def _claim(row: Row, due_at: float) -> Claim:
