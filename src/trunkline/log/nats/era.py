@@ -33,7 +33,16 @@ class Entry(ChannelEntry):
         subject: Where its messages lie.
     """
 
-    __slots__ = ("_base", "_seqs", "contested", "keyed_at", "last_seq", "moved", "subject")
+    __slots__ = (
+        "_base",
+        "_seqs",
+        "contested",
+        "is_amid",
+        "keyed_at",
+        "last_seq",
+        "moved",
+        "subject",
+    )
 
     def __init__(self, ident: int, key: ChannelKey, subject: str) -> None:
         super().__init__(ident, key, Kind.PLAIN)
@@ -42,21 +51,28 @@ class Entry(ChannelEntry):
         self.keyed_at = 0.0
         #: Until when other writers are expected here, in the clock's monotonic seconds.
         self.contested = 0.0
-        #: Called once, when another writer's message is heard of.
+        #: Whether some of another writer's batch was heard of, and its end was not.
+        self.is_amid = False
+        #: Called once, when another writer's message is heard of, or the end of its batch.
         self.moved: Callable[[], None] | None = None
         self._base = 0
         self._seqs = array("Q")
 
-    def learn(self, sheet: Sheet) -> None:
-        """Take what the channel's newest message says."""
+    def learn(self, sheet: Sheet) -> bool:
+        """Take what the channel's newest message says; tell whether it was new."""
         if sheet.message_id <= self.last_id:
-            return
+            return False
         self.note(sheet.message_id, sheet.seq)
         self.last_id, self.last_seq = sheet.message_id, sheet.seq
         self.published_at, self.oldest_at = sheet.at, sheet.oldest_at
         self.keyed_at = max(self.keyed_at, sheet.keyed_at)
         self.is_new = False
         self.raise_floor(sheet.floor, sheet.floor_global)
+        return True
+
+    def stir(self) -> None:
+        """Let who waits for other writers' messages go on."""
+        self.is_amid = False
         if self.moved is not None:
             moved, self.moved = self.moved, None
             moved()
@@ -157,6 +173,8 @@ class Era:
         self.is_timed = False
         #: Numbers that were heard of beyond one that was not.
         self._ahead: set[int] = set()
+        #: Who moved since the last end of what came together.
+        self._moved: list[Entry] = []
         #: The newest mark that was taken.
         self.marks_seq = 0
         #: Whether every channel's last message was looked at once.
@@ -197,14 +215,26 @@ class Era:
         """Look a channel up again before anything is decided on it."""
         self._entries.pop(key, None)
 
-    def hear(self, key: ChannelKey, sheet: Sheet) -> None:
-        """Take what any message says, in whichever order they come."""
+    def hear(self, key: ChannelKey, sheet: Sheet, *, is_end: bool = True) -> None:
+        """Take what any message says, in whichever order they come.
+
+        Args:
+            key: Its channel.
+            sheet: What it says.
+            is_end: Whether nothing more comes with it: False for a batch's but the last. Who goes
+                on amid a batch is refused for what comes next.
+        """
         self.advance(sheet.seq, sheet.at)
         if sheet.floor:
             self.ledger.raise_floor(key, sheet.floor, sheet.floor_global)
         entry = self._entries.get(key)
-        if entry is not None:
-            entry.learn(sheet)
+        if entry is not None and entry.learn(sheet):
+            entry.is_amid = True
+            self._moved.append(entry)
+        if is_end and self._moved:
+            moved, self._moved = self._moved, []
+            for one in moved:
+                one.stir()
 
     def advance(self, seq: int, at: float) -> None:
         """Note that a message of this number and time exists."""

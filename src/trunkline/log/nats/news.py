@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at the line.
 LOOK_EVERY: Final = 1.0
+#: What a batch's messages bear, and its last one besides.
+BATCHED: Final = b"\r\nNats-Batch-Id: "
+COMMITTED: Final = b"\r\nNats-Batch-Commit: "
 
 
 class News:
@@ -89,7 +92,8 @@ class News:
         sheet = sheet_of(int(seq), header)
         if sheet is not None:
             is_news = sheet.seq > era.head
-            era.hear(key_of(name[len(era.subjects) :]), sheet)
+            is_end = BATCHED not in header or COMMITTED in header
+            era.hear(key_of(name[len(era.subjects) :]), sheet, is_end=is_end)
             if is_news:
                 self._wake()
 

@@ -196,7 +196,7 @@ class Judge:
         if len(parts) == 1 and self.hears():
             part = parts[0]
             part.entry.contested = now + CONTESTED
-            if part.entry.last_seq == part.expected:
+            if part.entry.last_seq == part.expected or part.entry.is_amid:
                 await _moved(part.entry)
             if part.entry.last_seq != part.expected:
                 return
