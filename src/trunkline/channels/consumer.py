@@ -98,6 +98,7 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
         is_raw: Whether the handler takes records as the log keeps them, instead of messages.
         wants: Says which records it handles; the others only move its position, which is then
             saved now and then. None for all.
+        group: What profiles may name it by together with others.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     max_parked: int
     is_raw: bool = False
     wants: Wants | None = None
+    group: str = ""
 
 
 def consumer_of(

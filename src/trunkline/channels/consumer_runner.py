@@ -85,6 +85,7 @@ class ConsumerRunner:
         keeper: Keeper | None,
     ) -> None:
         self.name = f"consumer:{consumer.name}"
+        self.group = consumer.group
         self._consumer = consumer
         self._ledger = ledger
         self._begin = begin

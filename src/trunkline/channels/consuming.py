@@ -107,6 +107,7 @@ class ConsumingBus(TransactionalBus):
         handler: ConsumerHandler,
         *,
         wants: Wants | None = None,
+        group: str = "",
         **options: Unpack[ConsumerOptions],
     ) -> None:
         """Declare a durable consumer of records as the log keeps them; for wings.
@@ -117,13 +118,15 @@ class ConsumingBus(TransactionalBus):
             handler: Takes a record (or, with ``batch``, a list) and, as a second argument, the
                 transaction that the position is committed in.
             wants: Says which records it handles at all.
+            group: What profiles may name it by together with others.
             **options: See :class:`ConsumerOptions`.
 
         Raises:
             ConfigError: Something makes no sense; the message says what.
         """
         consumer = consumer_of(name, interest, handler, options)
-        self._roster.declare(msgspec.structs.replace(consumer, is_raw=True, wants=wants))
+        consumer = msgspec.structs.replace(consumer, is_raw=True, wants=wants, group=group)
+        self._roster.declare(consumer)
 
     @property
     def consumers(self) -> Consumers:

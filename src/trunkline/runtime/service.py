@@ -13,7 +13,10 @@ from trunkline.runtime.loops import supervise
 
 
 class Service(Protocol):
-    """Be work that goes on for as long as a worker does."""
+    """Be work that goes on for as long as a worker does.
+
+    A service that belongs to others may name them together by an attribute ``group``.
+    """
 
     @property
     def name(self) -> str:
@@ -59,7 +62,8 @@ def chosen(
     Args:
         services: All there are.
         profile: Its name, or None for all services.
-        profiles: Names of services, or patterns such as ``consumer:*``, by profile.
+        profiles: Names of services or of the groups they belong to (a domain of handlers), or
+            patterns such as ``consumer:*``, by profile.
 
     Raises:
         ConfigError: There is no such profile.
@@ -71,5 +75,10 @@ def chosen(
     return [
         service
         for service in services
-        if any(fnmatchcase(service.name, pattern) for pattern in profiles[profile])
+        if any(_is_named(service, pattern) for pattern in profiles[profile])
     ]
+
+
+def _is_named(service: Service, pattern: str) -> bool:
+    group = getattr(service, "group", "")
+    return fnmatchcase(service.name, pattern) or bool(group and fnmatchcase(group, pattern))
