@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import pytest
@@ -14,6 +14,8 @@ import pytest
 from trunkline.cqrs.pattern import name_pattern
 from trunkline.cqrs.signature import ANY, Signature
 from trunkline.errors import ConfigError, UsageError
+
+T = TypeVar("T")
 
 
 class Event:
@@ -35,6 +37,10 @@ class State:
 
 class Link:
     """Be what is known by its type."""
+
+
+class Box(Generic[T]):
+    """Be known by its type, with a parameter."""
 
 
 class Colour(Enum):
@@ -88,6 +94,7 @@ def test_other_parameters_are_known_by_name_by_type_or_by_the_pattern() -> None:
         tx,
         ctx,
         link: Link,
+        box: Box[int],
         test: State | None,
         test_id: UUID,
         crud,
@@ -96,12 +103,13 @@ def test_other_parameters_are_known_by_name_by_type_or_by_the_pattern() -> None:
         ids: tuple[int, ...] = (),
     ): ...
 
-    signature = Signature.of(handler, by_type={Link: "link"})
+    signature = Signature.of(handler, by_type={Link: "link", Box: "box"})
 
     assert {extra.name: extra.role for extra in signature.extras} == {
         "tx": "tx",
         "ctx": "ctx",
         "link": "link",
+        "box": "box",
         "test": "state",
         "test_id": "params",
         "crud": "params",

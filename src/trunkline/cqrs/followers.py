@@ -77,6 +77,7 @@ class Followers:
             EVENTS,
             reaction.take_list if takes_lists else reaction.take,
             wants=reaction.hearing.wants,
+            group=handler.domain.name,
             **_options(handler),
         )
         return reaction

@@ -33,7 +33,7 @@ class _Anything:
 ANY: Final = _Anything()
 
 #: Parameters that are known by their names alone.
-BY_NAME: Final = ("tx", "ctx", "state")
+BY_NAME: Final = ("tx", "ctx", "state", "recorded")
 #: Where :meth:`Signature.call` looks for what a pattern captured.
 PARAMS: Final = "params"
 
@@ -317,9 +317,10 @@ def _extra(
 
 def _role(annotation: Any, by_type: Mapping[type, str]) -> str:
     for option in _options(annotation):
-        if isinstance(option, type):
+        plain = get_origin(option) or option
+        if isinstance(plain, type):
             for known, role in by_type.items():
-                if issubclass(option, known):
+                if issubclass(plain, known):
                     return role
     return PARAMS if all(_is_textual(option) for option in _options(annotation)) else "state"
 
