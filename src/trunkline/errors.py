@@ -20,6 +20,7 @@ TrunklineError
 │   └── LeaseLostError         another process does now what only one may do
 ├── LogError                   the engine could not do it; nothing was stored
 │   ├── LogUnavailableError    locked, unreachable, out of space: try again later
+│   │   └── OutcomeUnknownError    it went away in the middle: whether it is stored is not known
 │   ├── LogCorruptError        the stored data cannot be trusted
 │   └── SchemaTooNewError      the store was written by a newer release
 ├── ServerUnavailableError     a client gave up on its server; asking again later is safe
@@ -215,7 +216,7 @@ class LeaseLostError(ConflictError):
 
 
 class LogError(TrunklineError):
-    """Report that the engine could not do it; nothing of the call was stored."""
+    """Report that the engine could not do it; unless it says otherwise, nothing was stored."""
 
     status = 503
     code = "log"
@@ -225,6 +226,17 @@ class LogUnavailableError(LogError):
     """Report an engine that is locked, unreachable or out of space; trying later may help."""
 
     code = "log-unavailable"
+
+
+class OutcomeUnknownError(LogUnavailableError):
+    """Report an engine that went away in the middle and did not come back in time.
+
+    It alone of all log errors leaves open whether the call was stored. A publish made again under
+    the same key is stored once; so is what a transaction appends, if it is made again with its
+    expected version.
+    """
+
+    code = "outcome-unknown"
 
 
 class LogCorruptError(LogError):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +273,17 @@ class Arena:
             epoch=epoch,
             log=stored,
             listenings=[one for actor in self.listeners for one in _listenings(actor)],
-            refused=frozenset(words[2] for words in lines if words[0] == "refused"),
+            refused=_refusals(lines),
         )
+
+
+def _refusals(lines: Iterable[list[Any]]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for words in lines:
+        if words[0] == "refused":
+            _, _, nonce, error, _ = words
+            found[nonce] = found.get(nonce, frozenset()) | {error}
+    return found
 
 
 async def _persist(ask: Callable[[], Any]) -> Any:

@@ -9,6 +9,7 @@ Pure: the evidence goes in, a verdict comes out. Its rules are guarantees 1 to 3
   listener sees ids increase, and nothing twice, also over its own death.
 * ``truth``: what a listener was told is what the log holds.
 * ``told``: a listener has every message after its start, or was told what is gone.
+* ``outcome``: a publish that raised is not in the log, unless it said that this is not known.
 
 A message that is gone is lost silently, unless the line's epoch changed and whoever listens was
 told so: then its loss was announced.
@@ -17,9 +18,14 @@ told so: then its loss was announced.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from trunkline.errors import OutcomeUnknownError
+
+#: What a publish raises when it is not known whether it is stored.
+UNKNOWN = OutcomeUnknownError.__name__
 
 
 class Ack(NamedTuple):
@@ -89,14 +95,14 @@ class Evidence:
         epoch: The line's epoch in the end.
         log: The line's messages in the end, in the order they were read.
         listenings: The listeners' records.
-        refused: Publishes that raised, by nonce.
+        refused: What publishes raised, by nonce.
     """
 
     acks: Sequence[Ack]
     epoch: str
     log: Sequence[Stored]
     listenings: Sequence[Listening] = ()
-    refused: frozenset[str] = frozenset()
+    refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Breach(NamedTuple):
@@ -150,7 +156,12 @@ def examine(evidence: Evidence) -> Verdict:
         check(listening, evidence, verdict)
     stored = {one.nonce for one in evidence.log}
     answered = {one.nonce for one in evidence.acks}  # those that were asked again under their key
-    verdict.doubtful = len((evidence.refused & stored) - answered)
+    doubtful = (evidence.refused.keys() & stored) - answered
+    verdict.doubtful = len(doubtful)
+    for nonce in sorted(doubtful):
+        if UNKNOWN not in (raised := evidence.refused[nonce]):
+            what = f"raised {', '.join(sorted(raised))} and is stored"
+            verdict.breaches.append(Breach("outcome", nonce, what))
     return verdict
 
 

@@ -196,5 +196,14 @@ def test_poll_that_skips_a_message_id(gone):
 def test_refused_yet_stored_is_counted():
     """A publish that raised and is stored counts as doubtful, unless it was asked again."""
     acks = [one for one in ACKS if one.nonce != "p.1"]
-    found = examine(evidence(acks=acks, refused=frozenset({"p.1", "p.2", "never"})))
+    unknown = frozenset({"OutcomeUnknownError", "LogUnavailableError"})
+    found = examine(evidence(acks=acks, refused=dict.fromkeys(["p.1", "p.2", "never"], unknown)))
+    assert found.is_clean
     assert found.doubtful == 1
+
+
+def test_refused_for_certain_yet_stored():
+    """A publish that is stored must not raise an error that says it is not."""
+    acks = [one for one in ACKS if one.nonce != "p.1"]
+    refused = {"p.1": frozenset({"LogUnavailableError"}), "never": frozenset({"LogError"})}
+    assert rules(examine(evidence(acks=acks, refused=refused))) == {"outcome"}

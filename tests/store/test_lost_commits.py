@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.store.databases import notes
-from trunkline.errors import LogUnavailableError
+from trunkline.errors import LogUnavailableError, OutcomeUnknownError
 from trunkline.log.postgres import joint
 from trunkline.sql.postgres import transactions
 from trunkline.sql.postgres.faults import FAILURES
@@ -53,7 +53,7 @@ async def test_one_that_did_not_happen_is_an_error_and_never_will(postgres_groun
 async def test_one_without_messages_is_not_known(postgres_ground, lose):
     async with postgres_ground.line() as line:
         lose(after=True)
-        with pytest.raises(LogUnavailableError, match="is not known"):
+        with pytest.raises(OutcomeUnknownError, match="is not known"):
             async with line.transaction() as tx:
                 await tx.execute("INSERT INTO note VALUES ('kept')")
         assert await notes(postgres_ground) == ["kept"]

@@ -15,6 +15,7 @@ from trunkline.errors import (
     LogCorruptError,
     LogUnavailableError,
     MessageTooLargeError,
+    OutcomeUnknownError,
     VersionConflictError,
 )
 from trunkline.wire.problem import parse_problem, problem, problem_of
@@ -91,3 +92,11 @@ def test_clients_read_problems():
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_problem_or_nothing(body):
     assert parse_problem(body) is None or body
+
+
+def test_an_unknown_outcome_is_not_called_a_refusal():
+    made = problem_of(OutcomeUnknownError("host.example went away"))
+    assert (made.status, made.code) == (503, "outcome-unknown")
+    assert "nothing was stored" not in made.detail
+    assert "same key" in made.detail
+    assert made.retry_after is not None

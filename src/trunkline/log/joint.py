@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -40,6 +41,12 @@ class Tip(NamedTuple):
 
 class JointTransaction(Transaction, Protocol):
     """Be a transaction on the log's database that can append to the log too."""
+
+    def lend(self, task: asyncio.Task[Any] | None) -> None:
+        """Say which task works in it from now on, for it may not wait for itself."""
+
+    async def pick(self, global_ids: Sequence[int]) -> Sequence[Record]:
+        """Return kept messages by their global ids, in order; what is trimmed is left out."""
 
     async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
         """Return the ends of streams as they are stored, all by one look.

@@ -166,7 +166,9 @@ class Log(ABC):
             :class:`VersionConflictError`, :class:`KeyReusedError`, :class:`ChannelKindError`.
 
         Raises:
-            LogError: Nothing of the call was stored.
+            OutcomeUnknownError: The engine went away in the middle and did not come back in time:
+                the call's groups may be stored, each whole or not at all.
+            LogError: Any other: nothing of the call was stored.
             LineClosedError: The log is closed.
         """
 

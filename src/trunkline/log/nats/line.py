@@ -50,6 +50,8 @@ LATER: Final = 0.4
 RESET_WAIT: Final = 2.0
 #: Seconds after which what looks like a loss is looked at again.
 SURE: Final = 0.1
+#: The same where replicas may disagree: longer than one that was frozen keeps believing it leads.
+SURE_OF_MANY: Final = 3.0
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ class Line:
         self._looking: asyncio.Lock = asyncio.Lock()
         #: Whether every append goes as an atomic batch.
         self.is_batching = False
+        self._is_replicated = False
         self.era = Era("", "", stream="", subjects="")
         #: Whether the connection broke since the line was last looked at.
         self.is_suspect = False
@@ -295,10 +298,24 @@ class Line:
         return record
 
     async def _is_behind(self, record: Record, head: int) -> bool:
-        """Look again, for a leader that was just elected might answer too early."""
-        await asyncio.sleep(SURE)
-        last = await self._last_seq(record)
-        return last is not None and last < head
+        """Look again and again before what was seen counts as lost.
+
+        A leader that was just elected might answer too early, and one that was frozen, and does
+        not know yet that it leads no more, tells of a line as it was then.
+        """
+        stream = self._streams.messages(record.token)
+        everything = self._streams.subjects(record.token) + ">"
+        until = self._clock.monotonic() + (SURE_OF_MANY if self._is_replicated else SURE)
+        while True:
+            await asyncio.sleep(SURE)
+            last = await self._last_seq(record)
+            if last is None or last >= head:
+                return False
+            body = {"seq": head, "next_by_subj": everything, "batch": 1}
+            if (await self._jet.direct(stream, body)).messages:
+                return False  # some replica has it
+            if self._clock.monotonic() >= until:
+                return True
 
     async def _renew(self, record: Record, seq: int) -> Record:
         """Begin a new epoch on a stream that has lost what was acknowledged.
@@ -338,7 +355,8 @@ class Line:
         return Record(epoch, epoch)
 
     def _note(self, config: StreamConfig) -> None:
-        self.is_batching = config.num_replicas > 1 or self._address.is_always_synced
+        self._is_replicated = config.num_replicas > 1
+        self.is_batching = self._is_replicated or self._address.is_always_synced
 
     async def _last_seq(self, record: Record) -> int | None:
         """Return the last sequence of a record's stream, None when the stream is gone."""

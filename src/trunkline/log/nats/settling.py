@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from trunkline.errors import LogError, LogUnavailableError
+from trunkline.errors import LogError, OutcomeUnknownError
 from trunkline.log.nats.courier import Answer
 from trunkline.log.nats.envelope import sheet_of
 from trunkline.log.nats.era import Entry, Era
@@ -177,7 +177,7 @@ class Judge:
         if sheet is not None and sheet.name == plan.name:
             return Verdict(found.seq)
         if sheet is None or sheet.message_id > part.id_before + 1:
-            raise LogUnavailableError(
+            raise OutcomeUnknownError(
                 f"it is not known whether the append to {part.entry.key} is stored: what followed "
                 "was trimmed while no server answered"
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from trunkline.errors import LogError, LogUnavailableError
+from trunkline.errors import LogError, LogUnavailableError, OutcomeUnknownError
 from trunkline.log.nats.courier import Answer, Courier
 from trunkline.log.nats.finding import Finder
 from trunkline.log.nats.jetstream import (
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for the acknowledgement of one copy.
 ATTEMPT: Final = 3.0
+AGAIN: Final = "publishing it again under the same key is safe"
 
 
 class _Course:
@@ -42,6 +43,18 @@ class _Course:
     def __init__(self, plan: Sent | None, answer: Answer | None) -> None:
         self.plan = plan
         self.answer = answer
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether a copy of it may be stored, or may yet be."""
+        return self.plan is not None and self.plan.is_doubtful
+
+
+def _failure(course: _Course, error: LogError) -> LogError:
+    """Return the error of an append that failed for good, or of which nobody knows."""
+    if not course.is_doubtful:
+        return error
+    return OutcomeUnknownError(f"it is not known whether the append is stored: {error}; {AGAIN}")
 
 
 class Shipper:
@@ -159,12 +172,12 @@ class Shipper:
         try:
             plan, base = await self._persist(shipment, course)
         except ApiError as error:
-            shipment.error = LogError(str(error))
+            shipment.error = _failure(course, LogError(str(error)))
         except LogError as error:
             shipment.error = error
         except Exception as error:
             logger.exception("an append failed")
-            shipment.error = LogError(f"the append failed: {error!r}")
+            shipment.error = _failure(course, LogError(f"the append failed: {error!r}"))
         else:
             self._land(shipment, plan, base)
             return
@@ -227,11 +240,10 @@ class Shipper:
     def _check_deadline(self, shipment: Shipment, course: _Course) -> None:
         if self._clock.monotonic() < shipment.deadline:
             return
-        unknown = course.plan is not None and course.plan.is_doubtful
-        raise LogUnavailableError(
-            f"NATS did not take the append within {self.timeout:g} seconds: "
-            + ("it is not known whether it is stored" if unknown else "nothing was stored")
-        )
+        text = f"NATS did not take the append within {self.timeout:g} seconds"
+        if course.is_doubtful:
+            raise OutcomeUnknownError(f"{text}: it is not known whether it is stored; {AGAIN}")
+        raise LogUnavailableError(f"{text}: nothing was stored")
 
     async def _prepare(self, shipment: Shipment) -> Plan:
         """Decide a shipment with everything looked up that it takes."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from trunkline.errors import LogError, LogUnavailableError
+from trunkline.errors import LogError, LogUnavailableError, OutcomeUnknownError
 from trunkline.log.joint import Stretch, Tip
 from trunkline.log.port import Group, Outcome
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.turns import Answer, Turn
 from trunkline.log.retention import Retention
+from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Record
 from trunkline.runtime.clock import Clock
 from trunkline.sql.postgres.address import Address
@@ -99,6 +101,14 @@ class JointPostgresTransaction(PostgresTransaction):
         self.answers.append((answer, turn.stored(answer)))
         return turn.outcomes(answer)
 
+    def lend(self, task: asyncio.Task[Any] | None) -> None:
+        """Take note of nothing: who waits here waits for the server."""
+
+    async def pick(self, global_ids: Sequence[int]) -> Sequence[Record]:
+        """Return messages by their global ids."""
+        rows = await self.fetch(self._tailing.address.sql(sql.PICK), list(global_ids))
+        return [Record(ChannelKey(row[0], row[1] or None), *row[2:]) for row in rows]
+
     async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
         """Return the ends of streams, by one statement."""
         address = self._tailing.address
@@ -174,14 +184,14 @@ class JointTransactions:
             return text
 
         if not tx.answers:
-            raise LogUnavailableError(
+            raise OutcomeUnknownError(
                 f"{tailing.address.place} went away during a commit: whether it was stored is not "
                 "known"
             ) from cause
         try:
             found = await self._reading.run(look)
         except LogError as error:
-            raise LogUnavailableError(
+            raise OutcomeUnknownError(
                 f"{tailing.address.place} went away during a commit and did not come back in time: "
                 "whether it was stored is not known"
             ) from error

@@ -36,6 +36,11 @@ READ_SEEN: Final = (
     "LEFT JOIN {schema}.message m ON m.global_id = $1"
 )
 
+PICK: Final = (
+    "SELECT c.name, c.site_id, m.message_id, m.global_id, m.published_at, m.data, m.audience, "
+    "m.headers FROM {schema}.message m JOIN {schema}.channel c USING (channel_id) "
+    "WHERE m.global_id = ANY($1::bigint[]) AND m.message_id > c.floor ORDER BY m.global_id"
+)
 _TIP: Final = "c.last_id, m.global_id, m.message_id, m.published_at, m.data, m.audience, m.headers"
 #: $1 site, $2 name, $3 after.
 TIP: Final = (

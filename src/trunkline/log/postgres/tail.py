@@ -14,7 +14,7 @@ import secrets
 import uuid
 from typing import Any, NoReturn
 
-from trunkline.errors import LogError, LogUnavailableError
+from trunkline.errors import LogError, OutcomeUnknownError
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.turns import Answer, Call
 from trunkline.model.position import EPOCH_BYTES
@@ -83,7 +83,8 @@ class Tail:
             until: Time of the loop up to which to wait for a server that is away.
 
         Raises:
-            LogError: Nothing was stored; or, where the message says so, it is not known whether.
+            OutcomeUnknownError: It is not known whether the turn was stored.
+            LogError: Any other: nothing was stored.
         """
         tries = 0
         while True:
@@ -151,7 +152,7 @@ class Tail:
                     connection, sql.SETTLE, *self.lock, self._writer, self._turn
                 )
             except LogError as error:
-                raise LogUnavailableError(
+                raise OutcomeUnknownError(
                     f"{self._address.place} went away during a commit and did not come back in "
                     "time: whether it was stored is not known. Under the same key it is safe to "
                     f"publish it again ({cause})"
@@ -166,7 +167,7 @@ class Tail:
                 return found
 
     def _raise_unknown(self, error: BaseException) -> NoReturn:
-        raise LogUnavailableError(
+        raise OutcomeUnknownError(
             f"{self._address.place} went away during a commit: whether it was stored is not "
             f"known. Under the same key it is safe to publish it again ({error})"
         ) from error

@@ -18,7 +18,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from trunkline.errors import LineClosedError, LogError, LogUnavailableError
+from trunkline.errors import LineClosedError, LogError, LogUnavailableError, OutcomeUnknownError
 from trunkline.log.port import Group, Outcome
 from trunkline.log.redis.faults import fault_of, is_doubtful, is_passing
 from trunkline.log.redis.layout import EncodedTurn, Layout
@@ -165,10 +165,14 @@ class Appends:
         backoff = Backoff(first=0.02, limit=0.5)
         doubtful = False
         while True:
+            is_sent = False
             try:
+                if self._trouble is not None:
+                    await self._link.reach()
+                is_sent = True
                 reply = await self._link.call(turn.script, *turn.ask, body=turn.body)
             except (RedisError, OSError) as error:
-                doubtful = doubtful or is_doubtful(error)
+                doubtful = doubtful or (is_sent and is_doubtful(error))
                 fault = fault_of(error, self._link.place)
                 if not is_passing(error) or self._clock.monotonic() >= deadline:
                     raise _given_up(fault, is_doubtful=doubtful) from error
@@ -196,7 +200,7 @@ class Appends:
 def _given_up(fault: LogError, *, is_doubtful: bool) -> LogError:
     if not is_doubtful:
         return fault
-    return LogUnavailableError(
+    return OutcomeUnknownError(
         f"{fault}. Whether the messages were stored could not be learnt; publishing them again "
         "under the same key is safe"
     )

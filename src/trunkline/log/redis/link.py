@@ -116,6 +116,14 @@ class Link:
         with contextlib.suppress(*CUT):
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
+    async def reach(self) -> None:
+        """See that the server answers, so that what is sent next does not fail on its way there.
+
+        Raises:
+            RedisError: As the driver raises it.
+        """
+        await self.client.ping()
+
     async def call(self, script: Script, *ask: Any, body: bytes = b"") -> list[Any]:
         """Run a script, and note what it says about the line.
 

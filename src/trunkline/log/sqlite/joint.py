@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from trunkline.log.joint import Stretch, Tip
 from trunkline.log.port import Group, Outcome
 from trunkline.log.sqlite.placement import Placement
+from trunkline.model.message import Record
 from trunkline.sql.hold import Hold
 from trunkline.sql.sqlite import SQLiteTransaction
 
@@ -35,6 +38,14 @@ class JointSQLiteTransaction(SQLiteTransaction):
         self._join()
         tip, connection = self._placement.tip, self._joined.connection
         return [tip(connection, stretch) for stretch in wanted]
+
+    def lend(self, task: asyncio.Task[Any] | None) -> None:
+        """Say which task holds the turn from now on."""
+        self._joined.owner = task
+
+    async def pick(self, global_ids: Sequence[int]) -> Sequence[Record]:
+        """Return messages by their global ids."""
+        return self._placement.pick(self._joined.connection, global_ids)
 
     def _join(self) -> None:
         """Have the placement look after the end of this turn, from its first use on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,7 @@ from trunkline.log.port import Group, Outcome
 from trunkline.log.retention import Retention
 from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.books import LineBooks
-from trunkline.model.channel import Kind
+from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.message import Record
 from trunkline.runtime.clock import Clock
 
@@ -69,6 +70,13 @@ class Placement:
                 for row in rows
             ],
         )
+
+    def pick(self, connection: sqlite3.Connection, global_ids: Sequence[int]) -> list[Record]:
+        """Return kept messages by their global ids, in order."""
+        rows = connection.execute(sql.PICKED_ROWS, (json.dumps(list(global_ids)),))
+        return [
+            Record(ChannelKey(row[7], row[8] or None), row[2], row[0], *row[3:7]) for row in rows
+        ]
 
     def _begin(self) -> Turn:
         books = self._books

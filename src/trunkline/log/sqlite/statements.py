@@ -81,6 +81,11 @@ _ROW: Final = (
     "FROM trunkline_message m "
 )
 
+PICKED_ROWS: Final = (
+    _ROW.replace("m.headers ", "m.headers, c.name, c.site_id ")
+    + "JOIN trunkline_channel c USING (channel_id) WHERE m.global_id IN "
+    "(SELECT value FROM json_each(?)) AND m.message_id > c.floor ORDER BY m.global_id"
+)
 CHANNEL_ROWS: Final = (
     _ROW + "WHERE m.channel_id = ? AND m.message_id > ? ORDER BY m.message_id LIMIT ?"
 )

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import asyncpg
 import msgspec
 
-from trunkline.errors import LogUnavailableError
+from trunkline.errors import LogUnavailableError, OutcomeUnknownError
 from trunkline.sql.database import Dialect, Row
 from trunkline.sql.postgres.address import Address
 from trunkline.sql.postgres.database import Connection, Database, check_server
@@ -82,6 +82,11 @@ class PostgresTransaction:
         """Begin a part that can be undone by itself."""
         await self.flush()
         await self._connection.execute(f"SAVEPOINT {name}")
+
+    async def renew_savepoint(self, name: str) -> None:
+        """Keep what the part did and begin the next one, in one round trip."""
+        await self.flush()
+        await self._connection.execute(f"RELEASE SAVEPOINT {name}; SAVEPOINT {name}")
 
     async def release_savepoint(self, name: str) -> None:
         """Keep what the part did."""
@@ -163,7 +168,7 @@ class PostgresDatabase:
             try:
                 await commit(connection, self.address)
             except BROKEN as error:
-                raise LogUnavailableError(
+                raise OutcomeUnknownError(
                     f"{self.place} went away during a commit: whether it was stored is not known"
                 ) from error
 
