@@ -112,6 +112,19 @@ class Aggregate(Generic[S]):
                 state = evolver(state, event)
         return state
 
+    def stored(self, state: S | None) -> bytes:
+        """Return a state as snapshots keep it."""
+        return msgspec.json.encode(state)
+
+    def restored(self, format: int, data: bytes) -> S | None:  # noqa: A002 - the column's name
+        """Return the state of a snapshot, or None for one of another version of its type."""
+        if format != self.snapshot_version:
+            return None
+        try:
+            return msgspec.json.decode(data, type=self.state)
+        except msgspec.MsgspecError:
+            return None  # the events say it all, too
+
     def __repr__(self) -> str:
         return f"<Aggregate {self.name}>"
 

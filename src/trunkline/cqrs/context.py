@@ -87,6 +87,8 @@ class Context:
         "name",
         "nest",
         "outputs",
+        "outputs",
+        "saga",
         "saga",
         "site_id",
         "spans",
@@ -111,6 +113,9 @@ class Context:
         self.saga: SagaRecord | None = None
         self.spans: list[Span] = []
         self.children: list[Context] = []
+        #: What the command's saga steps gave back, by their names; and the saga's own record.
+        self.outputs: Mapping[str, Any] = {}
+        self.saga: Any = None
         self._events = 0
 
     def next_event(self) -> int:
@@ -118,9 +123,8 @@ class Context:
         self._events += 1
         return self._events
 
-    def restart(self, attempt: int) -> None:
-        """Begin anew, for what was decided can't be stored."""
-        self.attempt = attempt
+    def begin(self) -> None:
+        """Begin a run: the ids of events count anew."""
         self._events = 0
         self.children.clear()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from trunkline.channels.wing import WingedBus
+from trunkline.cqrs.saga_face import SagaFace
 
 if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.channels.transaction import LineTransaction
@@ -20,15 +20,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
 
 
-class CommandFace(WingedBus):
+class CommandFace(SagaFace):
     """Send commands, and declare who decides them and who hears their events."""
 
     @cached_property
     def commands(self) -> Commands:
         """Return the wing that runs commands."""
+        from trunkline.cqrs.followers import Followers
         from trunkline.cqrs.wing import Commands
 
-        return self.add_wing(Commands)
+        wing = self.add_wing(Commands)
+        wing.followers = self.add_wing(lambda premises: Followers(premises, wing))
+        return wing
 
     def domain(self, name: str, **options: Any) -> Domain:
         """Return a domain: a named group of commands and handlers, made when the name is new.
@@ -113,3 +116,66 @@ class CommandFace(WingedBus):
         await self.be_ready()
         site = self._site() if site_id is None else site_id
         return await wing.send(command, Origin(key, actor, site), tx=tx)
+
+    async def enqueue(
+        self,
+        command: Command,
+        *,
+        tx: Any = None,
+        key: str | None = None,
+        actor: str | int | None = None,
+        site_id: str | None = None,
+    ) -> str:
+        """Leave a command for a worker, who runs it once, after the commit it is left in.
+
+        Args:
+            command: The command.
+            tx: A transaction that is open: one of ``line.transaction()``, or another library's
+                as for :meth:`publish`. Without one it is stored at once.
+            key: The key it will run under, made if not given.
+            actor: Who wants it.
+            site_id: The tenant, instead of the one the site lookup gives.
+
+        Returns:
+            The key.
+
+        Raises:
+            CommandError: It is unknown or invalid.
+            UsageError: It is no transaction that we know.
+        """
+        from trunkline.cqrs.context import Origin
+
+        wing = self.commands
+        await self.be_ready()
+        site = self._site() if site_id is None else site_id
+        return await wing.enqueue(command, Origin(key, actor, site), tx=tx)
+
+    def enqueue_in(
+        self,
+        tx: Any,
+        command: Command,
+        *,
+        key: str | None = None,
+        actor: str | int | None = None,
+        site_id: str | None = None,
+    ) -> str:
+        """Leave a command in a synchronous transaction, from synchronous code, in any thread.
+
+        Args:
+            tx: As for :meth:`publish_in`.
+            command: The command.
+            key: As for :meth:`enqueue`.
+            actor: As for :meth:`enqueue`.
+            site_id: As for :meth:`enqueue`.
+
+        Returns:
+            The key.
+
+        Raises:
+            CommandError: It is unknown or invalid.
+            UsageError: It is no synchronous transaction that we know.
+        """
+        from trunkline.cqrs.context import Origin
+
+        site = self._site() if site_id is None else site_id
+        return self.commands.enqueue_now(command, Origin(key, actor, site), tx=tx)

@@ -40,6 +40,9 @@ Defer = Callable[[Command, Context, Scope], str]
 class Steps(Protocol):
     """Be the saga steps of a command: calls to others, with an undo on record before each."""
 
+    def has(self, name: str) -> bool:
+        """Tell whether a kind of command has steps."""
+
     async def run(self, command: Any, ctx: Context) -> Any:
         """Run the steps and return the command, changed or not; raise to end it."""
 
@@ -133,6 +136,10 @@ class Loop:
             version = loaded.version
         else:
             channel, version = stream_of(ALONE, frame.ctx.command_id, frame.ctx.site_id), 0
+            if plan.boundary is not None:
+                query = plan.boundary(frame.command)
+                site_id = frame.ctx.site_id
+                supplies["state"] = await frame.scope.find(query, plan.view, site_id)
         async with watched(handler, plan.name, frame.ctx):
             value = await called(handler, frame.command, {}, supplies)
         found, data = outcomes(value)

@@ -37,6 +37,7 @@ class CommandPlan:
         handler: Who decides.
         options: What its registration said.
         aggregate: Whose events it decides; None for a command that stands alone.
+        view: Makes the state of a dynamic boundary.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CommandPlan:
         handler: Handler,
         options: CommandOptions,
         aggregate: Aggregate[Any] | None,
+        view: Aggregate[Any] | None,
     ) -> None:
         self.kind = kind
         self.name = kind.name
@@ -52,6 +54,7 @@ class CommandPlan:
         self.domain = handler.domain
         self.aggregate = aggregate
         self.id_field = options.id or (aggregate.id_field if aggregate else None)
+        self.view = view
         self.boundary: Callable[..., Any] | None = options.boundary
         self.max_attempts = options.max_attempts
         self.before: Sequence[Heard] = ()
@@ -105,6 +108,8 @@ class Plan:
     ) -> None:
         self.domains = {one.name: one for one in domains}
         self.aggregates: dict[type, Aggregate[Any]] = {}
+        #: States of dynamic boundaries that are no aggregates.
+        self._views: dict[type, Aggregate[Any]] = {}
         self.commands: dict[type, CommandPlan] = {}
         self.by_name: dict[str, CommandPlan] = {}
         self.handlers: dict[str, Handler] = {}
@@ -126,6 +131,7 @@ class Plan:
                 handler.order = len(self.handlers)
                 self.handlers[handler.name] = handler
         self._override(settings)
+        self._make_views()
         self._evolve()
         for handler in self.handlers.values():
             self._route(handler)
@@ -154,13 +160,20 @@ class Plan:
             )
         return self.handlers[name]
 
+    def _make_views(self) -> None:
+        for domain in self.domains.values():
+            for handler, options in domain.commands.values():
+                state = options.aggregate or handler.signature.state_type
+                if options.boundary and state is not None and state not in self.aggregates:
+                    self._views[state] = Aggregate("boundary", state, "")
+
     def _evolve(self) -> None:
         for domain in self.domains.values():
             for evolver in domain.evolvers:
                 for kind in evolver.events:
                     self.catalog.add(kind)
                 for state in evolver.states:
-                    aggregate = self.aggregate_of(state)
+                    aggregate = self._views.get(state) or self.aggregate_of(state)
                     for kind in evolver.events:
                         if kind in aggregate.evolvers:
                             raise ConfigError(
@@ -194,10 +207,12 @@ class Plan:
                 f"and by {handler.name}: it can have one handler"
             )
         state = options.aggregate or handler.signature.state_type
-        aggregate = None
-        if state is not None and options.boundary is None:
+        aggregate = view = None
+        if state is not None and options.boundary is not None:
+            view = self._views.get(state) or self.aggregate_of(state)
+        elif state is not None:
             aggregate = self.aggregate_of(state)
-        plan = CommandPlan(kind, handler, options, aggregate)
+        plan = CommandPlan(kind, handler, options, aggregate, view)
         plan.before = self._hooks_of(plan, Role.BEFORE)
         plan.after = self._hooks_of(plan, Role.AFTER)
         self.commands[kind.kind] = plan

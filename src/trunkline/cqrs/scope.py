@@ -7,27 +7,19 @@ from here.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from trunkline.cqrs.aggregate import Aggregate
 from trunkline.cqrs.catalog import Catalog
 from trunkline.cqrs.command import Recorded
+from trunkline.cqrs.query import Query
+from trunkline.cqrs.state_cache import Loaded, StateCache
 from trunkline.log.joint import JointTransaction, Stretch, Tip
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Draft
+from trunkline.store.command_table import CommandTable, Snapshot, TagQuery
 from trunkline.store.unit import UnitOfWork
-
-#: States remembered by a process.
-CACHED = 10_000
-
-
-class Loaded(NamedTuple):
-    """Be a state at a version."""
-
-    version: int
-    state: Any
 
 
 class Staged(NamedTuple):
@@ -38,41 +30,7 @@ class Staged(NamedTuple):
     recorded: Recorded[Any]
 
 
-class StateCache:
-    """Remember committed states, the latest used ones.
-
-    Args:
-        size: How many.
-    """
-
-    def __init__(self, size: int = CACHED) -> None:
-        self._size = size
-        self._states: OrderedDict[ChannelKey, Loaded] = OrderedDict()
-
-    def get(self, channel: ChannelKey) -> Loaded | None:
-        """Return what is remembered of a stream; it may be out of date."""
-        found = self._states.get(channel)
-        if found is not None:
-            self._states.move_to_end(channel)
-        return found
-
-    def put(self, channel: ChannelKey, loaded: Loaded) -> None:
-        """Remember a committed state, unless a later one is known."""
-        known = self._states.get(channel)
-        if known is not None and known.version > loaded.version:
-            return
-        self._states[channel] = loaded
-        self._states.move_to_end(channel)
-        if len(self._states) > self._size:
-            self._states.popitem(last=False)
-
-    def forget(self, channel: ChannelKey) -> None:
-        """Forget a stream, for what is remembered proved wrong."""
-        self._states.pop(channel, None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._states.clear()
+Target = tuple[ChannelKey, Aggregate[Any]]
 
 
 class Stores(NamedTuple):
@@ -81,10 +39,12 @@ class Stores(NamedTuple):
     Args:
         catalog: Decodes events.
         cache: Remembers states.
+        table: Keeps snapshots and tags.
     """
 
     catalog: Catalog
     cache: StateCache
+    table: CommandTable
 
 
 class Commit:
@@ -101,26 +61,84 @@ class Commit:
         self.trusts_cache = trusts_cache
         #: What was read of streams, before anything of this commit.
         self.tips: dict[ChannelKey, Tip] = {}
+        #: States from which those are read on: remembered ones and snapshots.
+        self._starts: dict[ChannelKey, Loaded] = {}
         #: Events decided in this commit by commands that are done.
         self.layers: dict[ChannelKey, list[Any]] = {}
+        self.tagged: list[Staged] = []
         #: Stored states by stream, before anything of this commit.
         self.bases: dict[ChannelKey, tuple[Aggregate[Any] | None, Loaded]] = {}
 
-    async def prefetch(self, transaction: JointTransaction, wanted: Iterable[ChannelKey]) -> None:
+    async def prefetch(
+        self,
+        transaction: JointTransaction,
+        wanted: Iterable[tuple[ChannelKey, Aggregate[Any] | None]],
+    ) -> None:
         """Read the ends of several streams at once."""
-        stretches = [self._stretch(channel) for channel in dict.fromkeys(wanted)]
+        targets = {channel: aggregate for channel, aggregate in wanted if channel not in self.tips}
+        unknown = []
+        for channel, aggregate in targets.items():
+            known = self.stores.cache.get(channel)
+            if known is not None:
+                self._starts[channel] = known
+            elif aggregate is not None and aggregate.snapshot_every:
+                unknown.append((channel, aggregate))
+        if unknown:
+            await self._find_snapshots(transaction, unknown)
+        stretches = [
+            Stretch(channel, start.version if (start := self._starts.get(channel)) else 0)
+            for channel in targets
+        ]
         tips = await transaction.tips(stretches)
         for stretch, tip in zip(stretches, tips, strict=True):
             self.tips[stretch.channel] = tip
 
-    def _stretch(self, channel: ChannelKey) -> Stretch:
-        known = self.stores.cache.get(channel)
-        return Stretch(channel, known.version if known else 0)
+    async def _find_snapshots(
+        self, transaction: JointTransaction, unknown: Sequence[Target]
+    ) -> None:
+        by_name = {(key.site_id or "", key.name): (key, one) for key, one in unknown}
+        for found in await self.stores.table.snapshots(transaction, list(by_name)):
+            channel, aggregate = by_name[found.site_id, found.stream]
+            state = aggregate.restored(found.format, found.state)
+            if state is not None:
+                self._starts[channel] = Loaded(found.version, state)
+
+    async def tip(
+        self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any] | None
+    ) -> Tip:
+        """Return the end of a stream, read once."""
+        if channel not in self.tips:
+            await self.prefetch(transaction, ((channel, aggregate),))
+        return self.tips[channel]
+
+    async def base(
+        self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any]
+    ) -> Loaded:
+        """Return an aggregate's stored state."""
+        known = self.bases.get(channel)
+        if known is not None and known[0] is not None and aggregate.is_immutable:
+            return known[1]
+        tip = await self.tip(transaction, channel, aggregate)
+        start, after = self._starts.get(channel), tip.last_id - len(tip.records)
+        state = None
+        if after and (start is None or start.version != after):
+            # The stream is shorter than remembered, as after a restored backup: read it whole.
+            self.stores.cache.forget(channel)
+            tip = self.tips[channel] = (await transaction.tips((Stretch(channel),)))[0]
+        elif after and start is not None:
+            state = start.state
+        recorded = self.stores.catalog.recorded
+        events = [recorded(record).event for record in tip.records]
+        base = Loaded(tip.last_id, aggregate.fold(state, events))
+        self.bases[channel] = (aggregate, base)
+        return base
 
     def add(self, staged: Iterable[Staged]) -> None:
         """Take over what a command decided that is done."""
         for one in staged:
             self.layers.setdefault(one.draft.channel, []).append(one.recorded.event)
+            if one.recorded.headers.tags:
+                self.tagged.append(one)
 
     def settle(self) -> None:
         """Remember the states that were committed."""
@@ -128,17 +146,17 @@ class Commit:
         for channel, (aggregate, base) in self.bases.items():
             if aggregate is None or not aggregate.is_immutable:
                 continue
-            events = self.layers.get(channel, ())
+            events = self.layers.get(channel)
             if events:
                 state = aggregate.fold(base.state, events)
                 cache.put(channel, Loaded(base.version + len(events), state))
             else:
                 cache.put(channel, base)
 
-    def forget(self) -> None:
-        """Distrust what was remembered of the streams in hand."""
-        for channel in (*self.bases, *self.tips):
-            self.stores.cache.forget(channel)
+    def give_up(self) -> None:
+        """Remember the states that were read: those were committed by others."""
+        self.layers.clear()
+        self.settle()
 
 
 class Scope:
@@ -156,6 +174,8 @@ class Scope:
         self.commit = commit
         #: Whether some state came from the cache without a look at the stored one.
         self.has_guessed = False
+        #: What must still be true at the end: tenant, query, after which global id.
+        self.conditions: list[tuple[str | None, TagQuery, int]] = []
         self._staged: list[Staged] = []
 
     # -- reading ------------------------------------------------------------------------------
@@ -170,57 +190,50 @@ class Scope:
         state = aggregate.fold(aggregate.fold(base.state, layer), own)
         return Loaded(base.version + len(layer) + len(own), state)
 
+    async def _base(self, channel: ChannelKey, aggregate: Aggregate[Any]) -> Loaded:
+        commit = self.commit
+        if commit.trusts_cache and channel not in commit.bases and channel not in commit.tips:
+            cached = commit.stores.cache.get(channel)
+            if cached is not None:
+                self.has_guessed = True
+                commit.bases[channel] = (aggregate, cached)
+                return cached
+        return await commit.base(self.transaction, channel, aggregate)
+
     async def version(self, channel: ChannelKey) -> int:
         """Return the version that the next event of a stream is appended to."""
         known = self.commit.bases.get(channel)
         if known is None:
-            version = (await self._tip(channel)).last_id
-            known = self.commit.bases[channel] = (None, Loaded(version, None))
+            tip = await self.commit.tip(self.transaction, channel, None)
+            known = self.commit.bases[channel] = (None, Loaded(tip.last_id, None))
         own = sum(one.draft.channel == channel for one in self.staged)
         return known[1].version + len(self.commit.layers.get(channel, ())) + own
 
-    async def _base(self, channel: ChannelKey, aggregate: Aggregate[Any]) -> Loaded:
-        known = self.commit.bases.get(channel)
-        if known is not None and known[0] is not None and aggregate.is_immutable:
-            return known[1]
-        cached = self.commit.stores.cache.get(channel)
-        if cached is not None and self.commit.trusts_cache and channel not in self.commit.tips:
-            self.has_guessed = True
-            base = cached
-        else:
-            base = await self._read(channel, aggregate, cached)
-        self.commit.bases[channel] = (aggregate, base)
-        return base
-
-    async def _read(
-        self, channel: ChannelKey, aggregate: Aggregate[Any], cached: Loaded | None
-    ) -> Loaded:
-        tip = await self._tip(channel)
-        after = tip.last_id - len(tip.records)
-        state = None
-        if after:
-            if cached is None or cached.version != after:
-                # What was remembered when the tip was asked for is gone: read it whole.
-                tip = (await self.transaction.tips((Stretch(channel),)))[0]
-            else:
-                state = cached.state
+    async def find(
+        self, query: Query, aggregate: Aggregate[Any] | None, site_id: str | None
+    ) -> Any:
+        """Return the state that the events of a query make, and hold the command to them."""
+        table, found = self.commit.stores.table, set[int]()
+        for item in query.items:
+            ids = await table.tagged(self.transaction, site_id, item, 0)
+            self.conditions.append((site_id, item, max(ids, default=0)))
+            found.update(ids)
+        records = await self.transaction.pick(sorted(found)) if found else ()
         recorded = self.commit.stores.catalog.recorded
-        events = [recorded(record).event for record in tip.records]
-        return Loaded(tip.last_id, aggregate.fold(state, events))
-
-    async def _tip(self, channel: ChannelKey) -> Tip:
-        tip = self.commit.tips.get(channel)
-        if tip is None:
-            await self.commit.prefetch(self.transaction, (channel,))
-            tip = self.commit.tips[channel]
-        return tip
+        events = [recorded(record).event for record in records]
+        events += [
+            one.recorded.event
+            for one in (*self.commit.tagged, *self.staged)
+            if one.draft.channel.site_id == site_id and query.finds(one.recorded.headers)
+        ]
+        return None if aggregate is None else aggregate.fold(None, events)
 
     # -- writing ------------------------------------------------------------------------------
 
     def stage(self, recorded: Recorded[Any], draft: Draft) -> None:
         """Have an event appended at the end."""
-        _ = self.staged
-        self._staged.append(Staged(len(self.unit.drafts), draft, recorded))
+        staged = self.staged
+        staged.append(Staged(len(self.unit.drafts), draft, recorded))
         self.unit.stage((draft,))
 
     @property
@@ -234,6 +247,19 @@ class Scope:
             staged.pop()
         return staged
 
-    def states(self) -> Mapping[ChannelKey, Loaded]:
-        """Return the stored states in hand, for snapshots."""
-        return {channel: base for channel, (_, base) in self.commit.bases.items()}
+    async def save_snapshots(self) -> None:
+        """Keep the states whose streams grew over a multiple of their snapshots' distance."""
+        for channel in dict.fromkeys(one.draft.channel for one in self.staged):
+            aggregate, base = self.commit.bases.get(channel, (None, Loaded(0, None)))
+            if aggregate is None or not aggregate.snapshot_every:
+                continue
+            now = await self.load(channel, aggregate)
+            if now.version // aggregate.snapshot_every > base.version // aggregate.snapshot_every:
+                snapshot = Snapshot(
+                    channel.site_id or "",
+                    channel.name,
+                    now.version,
+                    aggregate.snapshot_version,
+                    aggregate.stored(now.state),
+                )
+                await self.commit.stores.table.save_snapshot(self.unit, snapshot)

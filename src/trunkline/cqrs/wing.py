@@ -1,31 +1,42 @@
-"""The wing: takes commands, runs them, and answers when they are durable."""
+"""The wing: takes commands, leads their commits, and runs those that wait."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
+import msgspec
+
+from trunkline.channels.drafting import draft_of
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import Premises
-from trunkline.cqrs.command import Command, Recorded
+from trunkline.cqrs.closing import Closing
+from trunkline.cqrs.command import Command
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.domain import Domain
-from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler
-from trunkline.cqrs.loop import Frame, Loop, Steps
-from trunkline.cqrs.plan import CommandPlan, Plan
-from trunkline.cqrs.plan import Heard as Listener
+from trunkline.cqrs.handler import DEFAULT_DOMAIN
+from trunkline.cqrs.local_groups import LocalGroups
+from trunkline.cqrs.loop import Loop, Steps
+from trunkline.cqrs.plan import Plan
+from trunkline.cqrs.queue import Queue
+from trunkline.cqrs.queued import CONSUMER, KEEP, channel_of, key_of, queued, read_queued
+from trunkline.cqrs.remote_groups import RemoteGroups
 from trunkline.cqrs.result import Result
-from trunkline.cqrs.scope import CACHED, Commit, Scope, StateCache, Stores
-from trunkline.errors import ConfigError, TrunklineError, UsageError
+from trunkline.cqrs.scope import Scope, Stores
+from trunkline.cqrs.sender import Sender
+from trunkline.cqrs.state_cache import CACHED, StateCache
+from trunkline.errors import ConfigError
+from trunkline.model.message import Message
+from trunkline.runtime.loops import repeat, supervise
 from trunkline.runtime.service import Service
-from trunkline.store.unit import UnitOfWork
+from trunkline.sql.database import Database, Dialect
+from trunkline.store.command_table import CommandTable
 
-if TYPE_CHECKING:
-    from trunkline.cqrs.followers import Followers
-    from trunkline.cqrs.hearing import Heard
-    from trunkline.log.joint import JointTransaction
+#: Seconds that a key is remembered, and between two looks for keys to forget.
+KEY_AGE: Final = 7 * 86400.0
+FORGET_EVERY: Final = 3600.0
+FORGET_AT_ONCE: Final = 5000
 
 
 class Commands:
@@ -33,23 +44,26 @@ class Commands:
 
     Args:
         premises: What it works with.
+
+    Attributes:
+        main: The domain that the line itself is.
+        settings: By handler's full name (domain, dot, handler), over what domains say.
+        steps: Whoever runs the saga steps of commands; None for nobody.
     """
 
     def __init__(self, premises: Premises) -> None:
         self._premises = premises
         self._clock = premises.clock
-        self.main = Domain(DEFAULT_DOMAIN)
-        self._domains: dict[str, Domain] = {DEFAULT_DOMAIN: self.main}
-        self._plan: Plan | None = None
-        self._loop: Loop | None = None
-        self._revision = -1
+        self._domains: dict[str, Domain] = {}
         self._cache = StateCache(CACHED)
-        self._scopes: WeakKeyDictionary[UnitOfWork, Scope] = WeakKeyDictionary()
-        #: Set by the face: what runs eventual handlers.
-        self.followers: Followers
+        self._loop: Loop | None = None
+        self._revision: tuple[int, int] = (-1, -1)
+        self._queue: Queue | None = None
+        self._sender: Sender | None = None
+        self._stores: Stores | None = None
         self.settings: Mapping[str, Mapping[str, Any]] = {}
-        #: Set by whoever runs sagas: the steps of a command by its name.
-        self.steps: dict[str, Steps] = {}
+        self.steps: Steps | None = None
+        self.main = self.domain(DEFAULT_DOMAIN)
 
     # -- declaring ----------------------------------------------------------------------------
 
@@ -62,6 +76,9 @@ class Commands:
         known = self._domains.get(name)
         if known is None:
             known = self._domains[name] = Domain(name, **options)
+            self._premises.bus.consume_internal(
+                f"{CONSUMER}{name}", channel_of(name), self._run_queued, keep=KEEP, key=key_of
+            )
         elif options:
             raise ConfigError(f"the domain {name!r} is there already: give its options once")
         return known
@@ -74,17 +91,46 @@ class Commands:
     # -- living -------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Compile and check what was registered."""
-        _ = self._premises.store.joint
-        self._compiled()
+        """Compile and check what was registered, and start leading commits."""
+        store = self._premises.store
+        log, database = store.joint, store.joint.database
+        table = CommandTable(database.dialect, database.schema)
+        catalog = self._compiled().plan.catalog
+        stores = self._stores = Stores(catalog, self._cache, table)
+        queue = self._queue = Queue()
+        is_local = database.dialect is Dialect.SQLITE
+        closing = Closing(table, is_exclusive=is_local)
+        groups = (LocalGroups if is_local else RemoteGroups)(queue, log, stores, closing)
+        self._sender = Sender(
+            self._premises, queue, stores=stores, closing=closing, database=database
+        )
+        for number in range(groups.leaders):
+            name = f"commands {number}"
+            work = partial(supervise, name, partial(groups.lead, number))
+            self._premises.run(name, work)
+        forget = partial(self._forget, database, table)
+        self._premises.run(
+            "command keys", partial(repeat, "command keys", forget, every=FORGET_EVERY)
+        )
 
     async def close(self) -> None:
-        """Forget what belongs to this opening."""
+        """Refuse what waits, and forget what belongs to this opening."""
+        queue, self._queue, self._sender = self._queue, None, None
+        if queue is not None:
+            queue.close()
         self._cache.clear()
 
     def services(self) -> Sequence[Service]:
-        """Return what a worker runs."""
+        """Return what a worker runs besides the consumers of commands that wait."""
         return ()
+
+    async def _forget(self, database: Database, table: CommandTable) -> None:
+        """Forget keys that are old enough, some at a time."""
+        before = self._clock.now() - KEY_AGE
+        while True:
+            async with database.transaction() as tx:
+                if await table.forget(tx, before, FORGET_AT_ONCE) < FORGET_AT_ONCE:
+                    return
 
     @property
     def plan(self) -> Plan:
@@ -96,11 +142,15 @@ class Commands:
         return self._compiled().plan
 
     def _compiled(self) -> Loop:
-        revision = sum(domain.revision for domain in self._domains.values())
+        """Compile what was registered, again when something was added."""
+        revision = (len(self._domains), sum(one.revision for one in self._domains.values()))
         if self._loop is None or revision != self._revision:
             plan = Plan(self._domains.values(), self.settings)
             self._loop = Loop(plan, self._clock, self._defer)
             self._revision = revision
+            self._cache.clear()
+            if self._stores is not None:
+                self._stores.catalog.replace(plan.catalog)
         return self._loop
 
     # -- running ------------------------------------------------------------------------------
@@ -110,100 +160,48 @@ class Commands:
     ) -> Result:
         """Run a command, in a transaction of its own or in one that is open."""
         loop = self._compiled()
-        plan = loop.plan.command(type(command))
-        ctx = self._context(plan, origin)
-        valid = plan.validated(command)
-        valid = await loop.hooked(list(plan.before), valid, ctx, plan)
-        valid = await loop.hooked(list(plan.after), valid, ctx, plan)
-        result = Result(ctx.command_id, plan.name, ctx.key)
-        result.context = ctx
+        if self._sender is None:
+            await self.open()
+        assert self._sender is not None  # noqa: S101 - it was made just now
         if tx is not None:
-            return await self._run_in(loop, Frame(plan, valid, ctx, self._scope(tx), tx, result))
-        return await self._run(loop, plan, valid, ctx, result)
+            return await self._sender.send_in(tx, loop, command, origin)
+        return await self._sender.send(loop, command, origin, self.steps)
 
-    def _context(self, plan: CommandPlan, origin: Origin) -> Context:
-        return Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
-
-    async def _run(
-        self, loop: Loop, plan: CommandPlan, command: Any, ctx: Context, result: Result
-    ) -> Result:
-        commit = Commit(Stores(loop.plan.catalog, self._cache))
-        async with self._premises.store.joint.transaction() as transaction:
-            unit = UnitOfWork(transaction)
-            scope = Scope(unit, transaction, commit)
-            tx = self._premises.bus.transaction_over(unit)
-            await loop.run(Frame(plan, command, ctx, scope, tx, result))
-            staged = list(scope.staged)
-            outcome = (await transaction.append((unit.drafts,)))[0] if unit.drafts else ()
-            if isinstance(outcome, TrunklineError):
+    async def enqueue(self, command: Command, origin: Origin, *, tx: Any = None) -> str:
+        """Leave a command to run after a commit, and return its key."""
+        draft, key = self._queued(command, origin)
+        if isinstance(tx, LineTransaction):
+            tx.unit.stage([draft])
+        elif tx is not None:
+            await self._premises.store.publish(tx, [draft])
+        else:
+            (outcome,) = await self._premises.log.append(((draft,),))
+            if isinstance(outcome, Exception):
                 raise outcome
-        commit.add(staged)
-        commit.settle()
-        result.events = tuple(_placed(one.recorded, outcome[one.index].global_id) for one in staged)
-        if outcome:
-            result.position = outcome[-1].position
-        await unit.settle()
-        return result
+        return key
 
-    async def _run_in(self, loop: Loop, frame: Frame) -> Result:
-        await loop.run(frame)
-        frame.result.events = tuple(one.recorded for one in frame.scope.staged)
-        return frame.result
+    def enqueue_now(self, command: Command, origin: Origin, *, tx: Any) -> str:
+        """Leave a command in a synchronous guest's transaction, and return its key."""
+        draft, key = self._queued(command, origin)
+        self._premises.store.publish_now(tx, [draft])
+        return key
 
-    def scope_of(self, tx: LineTransaction) -> Scope:
-        """Return what the commands of an open transaction have in hand, all of them together.
-
-        Args:
-            tx: From ``line.transaction()``, or a consumer's.
-        """
-        unit = tx.unit
-        scope = self._scopes.get(unit)
-        if scope is None:
-            transaction = cast("JointTransaction", unit.transaction)
-            commit = Commit(Stores(self.plan.catalog, self._cache))
-            scope = self._scopes[unit] = Scope(unit, transaction, commit)
-            unit.after_commit(partial(_remember, scope))
-        return scope
-
-    async def react(
-        self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
-    ) -> None:
-        """Run an eventual handler on a committed event, and what follows from it.
-
-        Args:
-            handler: The handler.
-            heard: The event and what the handler's pattern captured.
-            site_id: The event's tenant.
-            tx: The transaction that its checkpoint is committed in.
-        """
-        recorded = heard.recorded
-        header = recorded.headers
-        origin = Origin(None, header.actor, site_id, header.correlation, header.id)
-        ctx = Context(new_id(self._clock.now()), handler.name, handler.domain.name, origin)
-        result = Result(ctx.command_id, handler.name, ctx.key)
-        owner = cast("CommandPlan", handler)  # only its domain is asked
-        frame = Frame(owner, None, ctx, self.scope_of(tx), tx, result)
-        await self._compiled().react(frame, Listener(handler, heard.params), recorded)
-
-    def _scope(self, tx: LineTransaction) -> Scope:
-        return self.scope_of(tx)
+    def _queued(self, command: Command, origin: Origin) -> Any:
+        plan = self._compiled().plan.command(type(command))
+        key = origin.key or new_id(self._clock.now())
+        waiting = queued(plan.validated(command), key, origin)
+        channel = channel_of(plan.domain.name)
+        return draft_of(channel, waiting, {}, site_id=None, internal=True), key
 
     def _defer(self, command: Command, ctx: Context, scope: Scope) -> str:
-        raise UsageError("not yet")
+        origin = Origin(ctx.command_id, ctx.actor, ctx.site_id, ctx.correlation, ctx.causation)
+        draft, key = self._queued(command, origin)
+        scope.unit.stage([draft])
+        return str(key)
 
-
-async def _remember(scope: Scope) -> None:
-    scope.commit.add(scope.staged)
-    scope.commit.settle()
-
-
-def _placed(recorded: Recorded[Any], position: int) -> Recorded[Any]:
-    return Recorded(
-        event=recorded.event,
-        name=recorded.name,
-        version=recorded.version,
-        stream=recorded.stream,
-        stream_version=recorded.stream_version,
-        position=position,
-        headers=recorded.headers,
-    )
+    async def _run_queued(self, message: Message) -> None:
+        waiting = read_queued(message)
+        loop = self._compiled()
+        plan = loop.plan.named(waiting.name)
+        command = plan.decoded(msgspec.json.encode(waiting.fields))
+        await self.send(command, waiting.origin)

@@ -51,6 +51,9 @@ class Transaction(Protocol):
     async def set_savepoint(self, name: str) -> None:
         """Begin a part that can be undone by itself."""
 
+    async def renew_savepoint(self, name: str) -> None:
+        """Keep what the part did and begin the next one under the same name."""
+
     async def release_savepoint(self, name: str) -> None:
         """Keep what the part did."""
 

@@ -68,6 +68,11 @@ class SQLiteTransaction:
         """Begin a part that can be undone by itself."""
         self._run(f"SAVEPOINT {name}", ())
 
+    async def renew_savepoint(self, name: str) -> None:
+        """Keep what the part did and begin the next one."""
+        self._run(f"RELEASE {name}", ())
+        self._run(f"SAVEPOINT {name}", ())
+
     async def release_savepoint(self, name: str) -> None:
         """Keep what the part did."""
         self._run(f"RELEASE {name}", ())

@@ -193,6 +193,7 @@ class Store:
                 yield unit
                 unit.close()
                 receipts = await _append(tx, unit.drafts)
+                await unit.finish(receipts)
             unit.receipts = receipts
             return
         async with self._outboxes[0].database.transaction() as tx:
