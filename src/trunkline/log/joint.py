@@ -58,6 +58,12 @@ class JointTransaction(Transaction, Protocol):
             One for each, in the same order; what this transaction appends is not in them.
         """
 
+    async def hold_tail(self) -> None:
+        """Let nobody else append until the end of the transaction, so that the log stands still.
+
+        Locks on tables come first: who appends has theirs before it waits for the tail.
+        """
+
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction; it holds once the transaction is committed.
 

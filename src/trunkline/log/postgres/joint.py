@@ -29,6 +29,7 @@ from trunkline.sql.postgres.transactions import (
     commit,
 )
 
+_HOLD = "SELECT pg_advisory_xact_lock(1953656427, $1)"
 Told = Callable[[Answer, int], object]
 
 
@@ -73,6 +74,10 @@ class JointPostgresTransaction(PostgresTransaction):
         self._tailing = tailing
         self._writer = writer
         self.answers: list[tuple[Answer, int]] = []
+
+    async def hold_tail(self) -> None:
+        """Take the lock that every append takes first."""
+        await self.execute(_HOLD, self._tailing.lock[0])
 
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction: from here on it holds the tail."""

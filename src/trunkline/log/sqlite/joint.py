@@ -28,6 +28,9 @@ class JointSQLiteTransaction(SQLiteTransaction):
         self._joined = hold
         self._appends = False
 
+    async def hold_tail(self) -> None:
+        """Do nothing: whoever writes here is alone."""
+
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction."""
         self._join()
