@@ -117,13 +117,18 @@ class ConsumerTable:
 
     async def declare(self, one: Definition, standing: Standing) -> None:
         """Note a consumer; one that is known keeps its standing."""
-        position = standing.position
-        keep = None if one.keep is None else msgspec.json.encode(one.keep).decode()
         async with self.database.transaction() as tx:
-            interest = msgspec.json.encode(one.interest, order="deterministic").decode()
-            await tx.execute(self._sql.declare, one.name, interest, keep)
-            begun = (one.name, *position, standing.told, standing.moved_at)
-            await tx.execute(self._sql.begin, *begun)
+            await self.declare_in(tx, one, standing)
+
+    async def declare_in(self, tx: Session, one: Definition, standing: Standing) -> None:
+        """Do so as part of a transaction."""
+        keep = None if one.keep is None else msgspec.json.encode(one.keep).decode()
+        interest = msgspec.json.encode(one.interest, order="deterministic").decode()
+        await tx.execute(self._sql.declare, one.name, interest, keep)
+        begun = (one.name, *standing.position, standing.told, standing.moved_at)
+        is_new = await tx.execute(self._sql.begin, *begun)
+        if is_new and standing.status is not Status.RUNNING:
+            await self.set_status(tx, one.name, standing.status, standing.reason)
 
     async def definitions(self) -> list[Definition]:
         """Return all consumers as they were declared, by name."""
@@ -137,9 +142,14 @@ class ConsumerTable:
             for row in rows
         ]
 
-    async def standing(self, name: str) -> Standing | None:
-        """Return where a consumer stands, or None for one that never began."""
-        rows = await self.database.fetch(self._sql.read, name)
+    async def standing(self, name: str, session: Session | None = None) -> Standing | None:
+        """Return where a consumer stands, or None for one that never began.
+
+        Args:
+            name: Which.
+            session: The transaction to look in, if not outside of any.
+        """
+        rows = await (session or self.database).fetch(self._sql.read, name)
         if not rows:
             return None
         epoch, number, told, turn, status, reason, moved_at = rows[0]
@@ -202,21 +212,25 @@ class ConsumerTable:
             ConflictError: It has moved since *new* was read, by another decision.
         """
         async with self.database.transaction() as tx:
-            decided = await tx.execute(
-                self._sql.decide,
-                *new.position,
-                new.told,
-                str(new.status),
-                new.reason,
-                name,
-                new.turn,
-            )
-        if not decided:
+            await self.decide_in(tx, name, new)
+
+    async def decide_in(self, tx: Session, name: str, new: Standing) -> None:
+        """Do so as part of a transaction.
+
+        Raises:
+            ConflictError: As for :meth:`decide`.
+        """
+        standing = (*new.position, new.told, str(new.status), new.reason)
+        if not await tx.execute(self._sql.decide, *standing, name, new.turn):
             raise ConflictError(f"somebody else decided about the consumer {name!r}: look again")
 
     async def nudge(self, tx: Session, name: str) -> None:
         """Have a consumer look at everything anew."""
         await tx.execute(self._sql.nudge, name)
+
+    async def forget_parked(self, tx: Session, name: str) -> None:
+        """Forget what a consumer set aside, as part of a transaction."""
+        await tx.execute(self._sql.forget_parked, name)
 
     async def note_gap(self, tx: Session, name: str, gap: MetGap) -> None:
         """Remember a gap, and forget the oldest of many."""
