@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Characters of a URL at most.
 LONGEST_URL: Final = 2048
+#: URLs and addresses whose passing is remembered.
+REMEMBERED: Final = 10_000
 #: A last label that is a number is an address in one of the many spellings of one.
 _NUMERIC: Final = re.compile(r"(?:^|\.)(?:0[xX][0-9a-fA-F]*|[0-9]+)\.?$")
 
@@ -56,6 +58,9 @@ class Egress:
     networks: tuple[str, ...] = ()
     ports: frozenset[int] | None = None
     _allowed: tuple[Network, ...] = field(init=False, repr=False, default=())
+    #: What was found lately, for the same addresses and URLs come again and again.
+    _passed: dict[str, None] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _read: dict[str, URL] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_allowed", read_networks(self.networks))
@@ -66,6 +71,13 @@ class Egress:
         Raises:
             BlockedError: It may not be called; the message says why and what would do.
         """
+        if (known := self._read.get(url)) is not None:
+            return known
+        parsed = self._check_url(url)
+        _remember(self._read, url, parsed)
+        return parsed
+
+    def _check_url(self, url: str) -> URL:
         if len(url) > LONGEST_URL or not url.isprintable():
             raise BlockedError(f"a URL has at most {LONGEST_URL} characters, all printable")
         try:
@@ -108,12 +120,15 @@ class Egress:
         Raises:
             BlockedError: It may not be called.
         """
+        if text in self._passed:
+            return
         try:
             address = read_address(text)
         except ValueError:
             raise BlockedError("the address can't be read") from None
         if not is_public(address) and not is_within(address, self._allowed):
             raise BlockedError("the URL leads to an address that is not public")
+        _remember(self._passed, text, None)
 
     def make_socket(self, info: AddrInfoType) -> socket.socket:
         """Make the socket for an address that may be called.
@@ -133,6 +148,16 @@ class Egress:
         made = socket.socket(*info[:3])
         made.setblocking(False)
         return made
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 #: Ports of well-known protocols whose servers may take a line of a request for a command.
@@ -212,6 +237,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         self, egress: Egress, *, resolver: AbstractResolver | None = None, **options: Any
     ) -> None:
         self.egress = egress
+        self._checked: dict[URL, None] = {}
         context = options.pop("ssl", None)
         if not isinstance(context, ssl.SSLContext):
             context = ssl.create_default_context()
@@ -235,7 +261,9 @@ class GuardedConnector(aiohttp.TCPConnector):
         """
         if req.proxy:
             raise BlockedError("a proxy would look the name up itself: it is not used")
-        self.egress.check(req.url)
+        if req.url not in self._checked:
+            self.egress.check(req.url)
+            _remember(self._checked, req.url, None)
         connection = await super().connect(req, traces, timeout)
         transport = connection.transport
         peer = None if transport is None else transport.get_extra_info("peername")
