@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 from trunkline import Trunkline
+from trunkline.channels import consumer_ledger
+from trunkline.channels.consumer import Retry
 from trunkline.store.consumer_table import ConsumerTable
+from trunkline.store.lease import Lease
 from trunkline.worker import work_until
 
 
@@ -90,6 +96,31 @@ async def freeze(url, flag, takes_tx) -> None:
     await asyncio.sleep(600)
 
 
+async def die(url, takes_tx) -> None:
+    """Be a worker that a message kills, and takes over from the dead soon."""
+    consumer_ledger.Lease = functools.partial(Lease, lasts=0.4)
+    line = Trunkline(url)
+
+    async def handle(message, tx):
+        say(message.data)
+        if message.data == "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if tx is not None:
+            await tx.execute(note(tx), message.data)
+
+    async def handle_freely(message):
+        await handle(message, None)
+
+    line.consumer(
+        "c",
+        "/*",
+        handler=handle if takes_tx == "tx" else handle_freely,
+        retry=Retry(attempts=3, first=0.02, limit=0.02),
+    )
+    await line.open(run_consumers=True)
+    await asyncio.sleep(600)
+
+
 async def worker(url) -> None:
     """Be a worker that says what it did."""
     line = Trunkline(url)
@@ -108,4 +139,5 @@ def note(tx):
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
-    asyncio.run({"stop_at": stop_at, "freeze": freeze, "worker": worker}[name](*arguments))
+    roles = {"stop_at": stop_at, "freeze": freeze, "worker": worker, "die": die}
+    asyncio.run(roles[name](*arguments))

@@ -77,9 +77,29 @@ async def test_killed_at_any_step_effects_happen_once(ground, step):
     assert await notes(ground) == (["1", "2", "3"] if step == "committed" else [])
     async with consuming(writing(ground)) as line:
         await line.publish("/a", "4")
-        await caught_up(line, "c")
+        await sorted_out(line)
         assert [one.data for one in await line.backlog("/copies")] == ["1", "2", "3", "4"]
     assert await notes(ground) == ["1", "2", "3", "4"]
+
+
+async def sorted_out(line) -> None:
+    """Wait until everything is handled, what is tried by itself after a death included."""
+    await caught_up(line, "c")
+
+    async def is_empty() -> bool:
+        return not await line.consumers.parked("c")
+
+    await until(is_empty)
+
+
+async def until_parked(ground, count) -> None:
+    """Wait until nothing but so many messages is set aside."""
+    async with ground.line() as line:
+
+        async def is_settled() -> bool:
+            return len(await line.consumers.parked("c")) == count
+
+        await until(is_settled)
 
 
 async def deposed(started):
@@ -106,7 +126,7 @@ async def test_a_frozen_one_that_wakes_up_late_changes_nothing(ground, tmp_path,
         assert await said(frozen) == ["within"]
         os.kill(frozen.pid, signal.SIGSTOP)
         async with consuming(writing(ground)) as line:
-            await caught_up(line, "c")
+            await sorted_out(line)
             before = await line.consumers.show("c")
             flag.touch()
             os.kill(frozen.pid, signal.SIGCONT)
@@ -114,7 +134,7 @@ async def test_a_frozen_one_that_wakes_up_late_changes_nothing(ground, tmp_path,
             after = await line.consumers.show("c")
             assert (after.position, after.moved_at) == (before.position, before.moved_at)
             await line.publish("/a", "3")
-            await caught_up(line, "c")
+            await sorted_out(line)
     assert await notes(ground) == ["1", "2", "3"]
 
 
@@ -135,7 +155,7 @@ async def test_two_share_and_one_takes_over_when_the_other_dies(ground):
         await line.publish_many(("/a", f"{number:03}") for number in range(100, 200))
         (heir,) = waiting
         await heir  # it took over
-        await caught_up(line, "c")
+        await sorted_out(line)
         assert not any(task.result() in ([], "") for task in turns)
     assert await notes(ground) == [f"{number:03}" for number in range(200)]
 
@@ -161,10 +181,35 @@ async def test_a_server_that_is_killed_and_comes_back_changes_nothing():
                 await come_true(lambda: len(set(seen)) >= part)  # noqa: B023 - used at once
                 await asyncio.to_thread(server.kill9)
                 await asyncio.to_thread(server.start)
-            await caught_up(line, "c")
-
-            async def is_sorted_out() -> bool:
-                return not await line.consumers.parked("c")
-
-            await until(is_sorted_out)
+            await sorted_out(line)
         assert await notes(ground) == numbers
+
+
+@pytest.mark.parametrize("takes_tx", ["tx", "free"])
+async def test_a_message_that_kills_its_process_is_parked_and_others_flow(ground, takes_tx):
+    """Each life that a message ends counts as a try of it; others are handled once, in order."""
+    before = [("/a", f"{number:02}") for number in range(30)]
+    after = [("/a", "behind"), *(("/b", f"{number:02}") for number in range(30, 60))]
+    async with ground.line() as line:
+        await line.publish_many([*before, ("/a", "poison"), *after])
+    tries = 0
+    while True:
+        async with process("die", ground.url, takes_tx) as started:
+            told = []
+            while isinstance(words := await said(started), list) and words != ["59"]:
+                told += words
+            tries += told.count("poison")
+            if words == ["59"]:
+                await until_parked(ground, 2)
+                break
+            assert told[-1:] == ["poison"], (told, words)
+    assert tries == 1 + 3, "the first life, in which nobody was wary, and as many as retry says"
+    async with ground.line() as line:
+        parked = await line.consumers.parked("c")
+    assert [(one.record.data, str(one.state)) for one in parked] == [
+        (b'"poison"', "parked"),
+        (b'"behind"', "behind"),
+    ]
+    assert "process ended" in parked[0].error
+    if takes_tx == "tx":
+        assert await notes(ground) == [f"{number:02}" for number in range(60)]

@@ -146,6 +146,32 @@ class Handling:
         self.blocked = progress.blocked
         return new
 
+    async def put_first_aside(self, arrival: Arrival, standing: Standing) -> Standing:
+        """Set the first message of a page aside, to be tried by itself, each try counted before.
+
+        Args:
+            arrival: The page, of which somebody before us may have died.
+            standing: Where the consumer stands.
+
+        Returns:
+            Where it stands then, committed.
+
+        Raises:
+            LeaseLostError: Somebody else has decided; nothing is committed.
+        """
+        record = arrival.records[0]
+        progress = Progress(standing.position, self.blocked)
+        if not self._goes_behind(record, progress):
+            epoch, now = progress.position.epoch, self._ledger.clock.now()
+            key = key_of(self._consumer, record, epoch)
+            one = set_aside(record, epoch, key=key, now=now)
+            progress.park(msgspec.structs.replace(one, due_at=0.0))
+        progress.pass_by(record)
+        new = progress.moved(standing, arrival)
+        new = await self._ledger.save(new, progress.parked, is_page=True)
+        self.blocked = progress.blocked
+        return new
+
     # -- the ways to run a page ---------------------------------------------------------------
 
     async def _run_within(self, tx: Any, records: Sequence[Record], progress: Progress) -> None:

@@ -1,7 +1,12 @@
-"""Trying parked messages again when they are due, and letting those behind them follow."""
+"""Trying parked messages again when they are due, and letting those behind them follow.
+
+A try is counted before it begins: a message that kills whoever handles it is parked in the end,
+like any other that fails.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from trunkline.channels.consumer import Consumer
@@ -18,6 +23,13 @@ logger = logging.getLogger("trunkline.channels")
 ROUND = 100
 #: Seconds after which the store is asked again, whatever it said: clocks are stepped.
 TRUSTED = 5.0
+
+
+class ProcessEndedError(Exception):
+    """Be what a message failed with, unless something else is noted when the try is over."""
+
+    def __init__(self) -> None:
+        super().__init__("the process ended while it handled this message")
 
 
 class Retrying:
@@ -78,6 +90,8 @@ class Retrying:
         Raises:
             Exception: It is not the message's fault.
         """
+        begun = fail(one, ProcessEndedError(), self._consumer, now=self._ledger.clock.now())
+        await self._ledger.put_off(standing, begun)
         try:
             await self._try(one, standing)
         except LeaseLostError:
@@ -87,6 +101,8 @@ class Retrying:
         except Exception as error:
             if isinstance(error, ConflictError) or self._is_out(one):
                 return error
+            with contextlib.suppress(Exception):  # else it counts as a try that it was not
+                await self._ledger.put_off(standing, one)
             raise
         self._strikes.pop(one.seq, None)
         return None

@@ -31,6 +31,8 @@ LOOK = 0.25
 BEAT = 0.25
 #: Seconds after which a position is saved that only unwanted messages have moved.
 SAVE_EVERY = 1.0
+#: Messages handled one by one after a holder died, for one of them may have killed it.
+WARY = 100
 
 Begin = Callable[[], Awaitable[Standing]]
 
@@ -97,6 +99,7 @@ class ConsumerRunner:
         self._backoff = Backoff(first=0.05, limit=5.0)
         self._is_stopping = False
         self._is_deposed = False
+        self._wary_of = 0
         now = ledger.clock.monotonic
         self._looking = Pace(LOOK, now)
         self._saving = Pace(SAVE_EVERY, now)
@@ -138,8 +141,10 @@ class ConsumerRunner:
     async def _hold(self) -> None:
         lease = self._ledger.lease
         self._is_deposed = False
-        if not lease.epoch and not await lease.acquire(self._wait):
-            return
+        if not lease.epoch:
+            if not await lease.acquire(self._wait):
+                return
+            self._wary_of = (self._consumer.batch or WARY) if lease.was_left else 0
         failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(self._beat())]
@@ -231,6 +236,11 @@ class ConsumerRunner:
     async def _handle(
         self, group: asyncio.TaskGroup, arrival: Arrival, standing: Standing
     ) -> Standing:
+        if self._wary_of:
+            self._wary_of -= 1
+            standing = await self._handling.put_first_aside(arrival, standing)
+            self._retrying.look()
+            return standing
         self._feed.read_ahead(group, arrival)
         before = len(self._handling.blocked)
         standing = await self._handling.run(arrival, standing)

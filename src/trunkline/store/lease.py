@@ -47,6 +47,8 @@ class Lease:
         self._seen: tuple[int, int] | None = None
         self._seen_at = 0.0
         self._beaten_at = 0.0
+        #: Whether the holder before us fell silent rather than let go.
+        self.was_left = False
 
     @property
     def epoch(self) -> int:
@@ -84,6 +86,7 @@ class Lease:
             taken = await tx.execute(self._sql.take_lease, self._holder, self._name, epoch, beat)
         if taken:
             self._epoch, self._beaten_at = epoch + 1, now
+            self.was_left = bool(holder)
         return bool(taken)
 
     async def keep(self) -> None:
