@@ -138,7 +138,7 @@ def _claimed(row) -> Transmission:
 async def school(ground, *signals, **settings):
     """Open a line that knows signals, and resolve what they fire; yields line and mailbox."""
     Lesson.table, Lesson.reads = {}, 0
-    line = ground.line(webhooks=settings) if settings else ground.line()
+    line = ground.line(webhooks=settings, close_grace=0.5)
     for cls in signals or (LessonSignal,):
         line.webhooks.declare(cls)
     await line.open(run_consumers=True)

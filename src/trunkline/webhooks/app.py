@@ -74,7 +74,7 @@ def app_of(row: Row) -> App:
         signals=tuple(codec.decode(row[6])),
         account_types=tuple(codec.decode(row[7])),
         configuration=codec.decode(row[8]),
-        options=codec.decode(row[9] or "{}"),
+        options=codec.decode(row[9]),
         endpoint_id=row[10],
         endpoint_state=row[11],
         created_at=row[12],

@@ -375,4 +375,5 @@ def _columns(app: App) -> tuple[Any, ...]:
         json_text(app.signals),
         json_text(app.account_types),
         json_text(app.configuration),
+        json_text(app.options),
     )

@@ -29,7 +29,6 @@ class Purger:
 
     async def run(self) -> None:
         """Purge until stopped."""
-        self._stopped.clear()
         while not self._stopped.is_set():
             if count := await self._transmissions.purge(older_than=self._keep):
                 logger.info("purged %d transmissions", count)

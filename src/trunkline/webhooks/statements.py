@@ -18,7 +18,7 @@ from trunkline.sql.database import Database, Dialect
 
 _APP: Final = (
     "a.id, a.name, a.description, a.indicator, a.entry_url, e.url, a.signals, a.account_types, "
-    "a.configuration, e.options, e.id, e.state, a.created_at, a.updated_at"
+    "a.configuration, a.options, e.id, e.state, a.created_at, a.updated_at"
 )
 _CONNECTION: Final = (
     "c.id, c.app_id, a.name, c.account_type, c.account_id, c.signals, c.declined, a.signals, "
@@ -140,13 +140,13 @@ def _apps() -> dict[str, str]:
     joined = "FROM t:app a LEFT JOIN t:endpoint e ON e.app_id = a.id"
     return {
         "add_app": "INSERT INTO t:app (id, name, description, indicator, entry_url, signals, "
-        "account_types, configuration, created_at, updated_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "account_types, configuration, options, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         "app": f"SELECT {_APP} {joined} WHERE a.id = ?",
         "app_of_indicator": f"SELECT {_APP} {joined} WHERE a.indicator = ?",
         "apps": f"SELECT {_APP} {joined} WHERE a.id > ? ORDER BY a.id LIMIT ?",
         "change_app": "UPDATE t:app SET name = ?, description = ?, indicator = ?, entry_url = ?, "
-        "signals = ?, account_types = ?, configuration = ?, updated_at = ? WHERE id = ?",
+        "signals = ?, account_types = ?, configuration = ?, options = ?, updated_at = ? WHERE id = ?",
         "remove_app": "DELETE FROM t:app WHERE id = ?",
         "remove_connections": "DELETE FROM t:connection WHERE app_id = ?",
         "remove_app_secrets": "DELETE FROM t:app_secret WHERE app_id = ?",

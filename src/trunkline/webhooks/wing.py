@@ -67,6 +67,7 @@ class Webhooks:
             premises, self._catalogue, demuxer_class(options.demuxer), self.resolve_now
         )
         self._transmitter: Transmitter | None = None
+        self._services: list[Service] = []
         clock = premises.clock
         self.apps = Apps(self._database, self._vault, options, clock)
         self.connections = Connections(self._database, self.apps, clock)
@@ -213,6 +214,10 @@ class Webhooks:
             ConfigError: There is none.
         """
         _ = self._own_database
+        keep, every = self._options.keep, self._options.purge_interval
+        self._services = []
+        if keep is not None:
+            self._services.append(Purger(self.transmissions, keep=keep, every=every))
 
     async def close(self) -> None:
         """Forget what belonged to the open line."""
@@ -220,10 +225,7 @@ class Webhooks:
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs besides the consumers."""
-        keep = self._options.keep
-        if keep is None:
-            return ()
-        return (Purger(self.transmissions, keep=keep, every=self._options.purge_interval),)
+        return tuple(self._services)
 
     # -- inside -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ CREATE TABLE {schema}.trunkline_app (
   signals text NOT NULL, -- JSON array: what it asks for
   account_types text NOT NULL, -- JSON array; empty for all
   configuration text NOT NULL, -- JSON object, the host's
+  options text NOT NULL, -- JSON object, which its endpoint has too
   created_at double precision NOT NULL,
   updated_at double precision NOT NULL
 );

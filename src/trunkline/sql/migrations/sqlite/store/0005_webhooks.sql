@@ -10,6 +10,7 @@ CREATE TABLE trunkline_app (
   signals TEXT NOT NULL,             -- JSON array: what it asks for
   account_types TEXT NOT NULL,       -- JSON array; empty for all
   configuration TEXT NOT NULL,       -- JSON object, the host's
+  options TEXT NOT NULL,             -- JSON object, which its endpoint has too
   created_at REAL NOT NULL,
   updated_at REAL NOT NULL
 );
