@@ -228,13 +228,23 @@ class Domain:
 
         return decorate
 
+    def _know(self, handler: Handler) -> None:
+        """Make the event types known that a handler's annotations name."""
+        accepted = handler.signature.subject
+        named = accepted if isinstance(accepted, tuple) else ()
+        self.events.update(
+            one
+            for one in (*named, *handler.signature.returns)
+            if isinstance(one, type) and issubclass(one, Event) and one is not Event
+        )
+
     def _add(
         self, role: Role, function: Callable[..., Any], patterns: list[str], options: HandlerOptions
     ) -> Handler:
         handler = Handler(role, function, self, patterns, options)
+        self._know(handler)
         accepted = handler.signature.subject
         if isinstance(accepted, tuple):
-            self.events.update(one for one in accepted if issubclass(one, Event))
             if not patterns:
                 handler.patterns = tuple(stored(one).name for one in accepted)
         elif not patterns:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from trunkline.cqrs.saga_face import SagaFace
 
 if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
-    from trunkline.channels.transaction import LineTransaction
     from trunkline.cqrs.command import Command, Event
+    from trunkline.cqrs.context import Origin
     from trunkline.cqrs.domain import Domain, Subject
     from trunkline.cqrs.handler import HandlerOptions
     from trunkline.cqrs.result import Result
+    from trunkline.cqrs.sending import EnqueueOptions, OriginOptions, SendOptions
     from trunkline.cqrs.wing import Commands
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,23 +83,12 @@ class CommandFace(SagaFace):
         """Declare who answers events with commands; see :meth:`Domain.processor`."""
         return self.commands.main.processor(*subjects, **options)
 
-    async def send(
-        self,
-        command: Command,
-        *,
-        key: str | None = None,
-        actor: str | int | None = None,
-        site_id: str | None = None,
-        tx: LineTransaction | None = None,
-    ) -> Result:
+    async def send(self, command: Command, **options: Unpack[SendOptions]) -> Result:
         """Run a command, and return when all it came to is durable.
 
         Args:
             command: The command.
-            key: The same key again returns the first result and runs nothing.
-            actor: Who wants it, kept with its events.
-            site_id: The tenant, instead of the one the site lookup gives.
-            tx: A transaction from ``line.transaction()`` to run in, instead of its own.
+            **options: See :class:`SendOptions`.
 
         Returns:
             What it came to.
@@ -110,72 +100,72 @@ class CommandFace(SagaFace):
                 command.
             LogError: The database failed.
         """
-        from trunkline.cqrs.context import Origin
-
         wing = self.commands
         await self.be_ready()
-        site = self._site() if site_id is None else site_id
-        return await wing.send(command, Origin(key, actor, site), tx=tx)
+        result = await wing.send(command, self._origin(options), tx=options.get("tx"))
+        if wait := options.get("wait"):
+            await wing.followers.wait(wait, result, options.get("timeout", 10.0))
+        return result
 
-    async def enqueue(
-        self,
-        command: Command,
-        *,
-        tx: Any = None,
-        key: str | None = None,
-        actor: str | int | None = None,
-        site_id: str | None = None,
-    ) -> str:
+    async def send_many(
+        self, commands: Sequence[Command], **options: Unpack[OriginOptions]
+    ) -> Result:
+        """Run several commands in one transaction, all or none, each seeing those before it.
+
+        Args:
+            commands: The commands, of one kind or several.
+            **options: See :class:`OriginOptions`; the key is the whole batch's.
+
+        Returns:
+            What all of them came to.
+
+        Raises:
+            CommandError: As for :meth:`send`; nothing was stored.
+            ConflictError: As for :meth:`send`.
+            LogError: The database failed.
+        """
+        wing = self.commands
+        await self.be_ready()
+        return await wing.send_many(commands, self._origin(options))
+
+    async def enqueue(self, command: Command, **options: Unpack[EnqueueOptions]) -> str:
         """Leave a command for a worker, who runs it once, after the commit it is left in.
 
         Args:
             command: The command.
-            tx: A transaction that is open: one of ``line.transaction()``, or another library's
-                as for :meth:`publish`. Without one it is stored at once.
-            key: The key it will run under, made if not given.
-            actor: Who wants it.
-            site_id: The tenant, instead of the one the site lookup gives.
+            **options: See :class:`EnqueueOptions`.
 
         Returns:
-            The key.
+            The key it will run under, made if none was given.
 
         Raises:
             CommandError: It is unknown or invalid.
             UsageError: It is no transaction that we know.
         """
-        from trunkline.cqrs.context import Origin
-
         wing = self.commands
         await self.be_ready()
-        site = self._site() if site_id is None else site_id
-        return await wing.enqueue(command, Origin(key, actor, site), tx=tx)
+        return await wing.enqueue(command, self._origin(options), tx=options.get("tx"))
 
-    def enqueue_in(
-        self,
-        tx: Any,
-        command: Command,
-        *,
-        key: str | None = None,
-        actor: str | int | None = None,
-        site_id: str | None = None,
-    ) -> str:
+    def enqueue_in(self, tx: Any, command: Command, **options: Unpack[OriginOptions]) -> str:
         """Leave a command in a synchronous transaction, from synchronous code, in any thread.
 
         Args:
             tx: As for :meth:`publish_in`.
             command: The command.
-            key: As for :meth:`enqueue`.
-            actor: As for :meth:`enqueue`.
-            site_id: As for :meth:`enqueue`.
+            **options: See :class:`OriginOptions`.
 
         Returns:
-            The key.
+            The key it will run under, made if none was given.
 
         Raises:
             CommandError: It is unknown or invalid.
             UsageError: It is no synchronous transaction that we know.
         """
+        return self.commands.enqueue_now(command, self._origin(options), tx=tx)
+
+    def _origin(self, options: OriginOptions) -> Origin:
         from trunkline.cqrs.context import Origin
 
+        site_id = options.get("site_id")
         site = self._site() if site_id is None else site_id
-        return self.commands.enqueue_now(command, Origin(key, actor, site), tx=tx)
+        return Origin(options.get("key"), options.get("actor"), site)

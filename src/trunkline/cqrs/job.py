@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import WingedBus
 from trunkline.cqrs.closing import BoundaryMovedError
 from trunkline.cqrs.command import Recorded
@@ -42,7 +43,7 @@ class CommandJob:
     def __init__(
         self, loop: Loop, bus: WingedBus, clock: Clock, plan: CommandPlan, ctx: Context
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self._bus = bus
         self._clock = clock
         self.plan = plan
@@ -73,13 +74,17 @@ class CommandJob:
         ctx.begin()
         tx = self._bus.transaction_over(scope.unit)
         first = len(scope.staged)
-        await self._loop.run(Frame(self.plan, self.command, ctx, scope, tx, result))
+        await self.decide(scope, tx, result)
         await scope.save_snapshots()
         if self.steps is not None:
             await self.steps.settled(ctx, tx)
         self.staged = scope.staged[first:]
         result.events = tuple(one.recorded for one in self.staged)
         self.row = self._row(result, scope)
+
+    async def decide(self, scope: Scope, tx: LineTransaction, result: Result) -> None:
+        """Decide the command and do what follows."""
+        await self.loop.run(Frame(self.plan, self.command, self.ctx, scope, tx, result))
 
     def _row(self, result: Result, scope: Scope) -> CommandRow | None:
         """Return what is kept under the key; what is found by its events needs nothing kept."""

@@ -23,7 +23,7 @@ from trunkline.cqrs.handler import DEFER, FAIL, ISOLATE, Handler, Role
 from trunkline.cqrs.plan import CommandPlan, Heard, Plan
 from trunkline.cqrs.result import On, Reply, Result
 from trunkline.cqrs.scope import Loaded, Scope
-from trunkline.errors import TrunklineError, UsageError
+from trunkline.errors import ConfigError, TrunklineError, UsageError
 from trunkline.model import codec
 from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.message import Draft
@@ -39,9 +39,6 @@ Defer = Callable[[Command, Context, Scope], str]
 
 class Steps(Protocol):
     """Be the saga steps of a command: calls to others, with an undo on record before each."""
-
-    def has(self, name: str) -> bool:
-        """Tell whether a kind of command has steps."""
 
     async def run(self, command: Any, ctx: Context) -> Any:
         """Run the steps and return the command, changed or not; raise to end it."""
@@ -85,12 +82,16 @@ class Loop:
         plan: What was registered.
         clock: Tells the time.
         defer: Leaves a command to run after the commit, and returns its key.
+        has_steps: Tells whether a command, by its name, has saga steps.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, defer: Defer) -> None:
+    def __init__(
+        self, plan: Plan, clock: Clock, defer: Defer, has_steps: Callable[[str], bool]
+    ) -> None:
         self.plan = plan
         self._clock = clock
         self._defer = defer
+        self._has_steps = has_steps
 
     # -- before the transaction ---------------------------------------------------------------
 
@@ -125,33 +126,25 @@ class Loop:
             ctx.work = ctx.nest = ctx.event = None
 
     async def _decide(self, frame: Frame) -> None:
-        plan, handler = frame.plan, frame.plan.handler
+        plan, handler, ctx = frame.plan, frame.plan.handler, frame.ctx
+        commands = frame.command if isinstance(frame.command, list) else [frame.command]
+        states = [await self._state(frame, one) for one in commands]
+        is_batch = handler.signature.is_batch
         supplies = frame.supplies
-        channel: ChannelKey
-        if plan.aggregate is not None:
-            ident = getattr(frame.command, plan.id_field or "")
-            channel = plan.aggregate.stream(ident, frame.ctx.site_id)
-            loaded = await self._loaded(frame, channel, plan.aggregate)
-            supplies["state"] = loaded.state
-            version = loaded.version
-        else:
-            channel, version = stream_of(ALONE, frame.ctx.command_id, frame.ctx.site_id), 0
-            if plan.boundary is not None:
-                query = plan.boundary(frame.command)
-                site_id = frame.ctx.site_id
-                supplies["state"] = await frame.scope.find(query, plan.view, site_id)
-        async with watched(handler, plan.name, frame.ctx):
-            value = await called(handler, frame.command, {}, supplies)
+        supplies["state"] = states if is_batch else states[0]
+        async with watched(handler, plan.name, ctx):
+            subject = commands if is_batch else commands[0]
+            value = await called(handler, subject, {}, supplies)
         found, data = outcomes(value)
         queue: deque[tuple[Recorded[Any], int]] = deque()
         for one in found:
-            if isinstance(one, Event):
-                version += 1
-                queue.append((self._stage(frame, one, channel, version), 1))
+            if isinstance(one, Reply):
+                frame.result.reply = one.value
             elif isinstance(one, On):
                 queue.append((await self._stage_on(frame, one), 1))
-            elif isinstance(one, Reply):
-                frame.result.reply = one.value
+            elif isinstance(one, Event):
+                source = one if is_batch else commands[0]
+                queue.append((await self._stage_own(frame, one, source), 1))
             else:
                 raise UsageError(
                     f"{handler.name} gave back a command: a deciding function yields events, and "
@@ -160,6 +153,38 @@ class Loop:
         if data is not None:
             frame.result.take(handler.name, data, handler.merge)
         await self._follow(frame, queue)
+
+    async def _state(self, frame: Frame, command: Any) -> Any:
+        """Load what a command is decided on."""
+        plan, site_id = frame.plan, frame.ctx.site_id
+        if plan.aggregate is not None:
+            channel = plan.aggregate.stream(getattr(command, plan.id_field or ""), site_id)
+            return (await self._loaded(frame, channel, plan.aggregate)).state
+        if plan.boundary is None:
+            return None
+        return await frame.scope.find(plan.boundary(command), plan.view, site_id)
+
+    async def _stage_own(self, frame: Frame, event: Event, source: Any) -> Recorded[Any]:
+        """Have an event appended to the stream of the aggregate it was decided for.
+
+        Args:
+            frame: The command.
+            event: The event.
+            source: Has the aggregate's id: the command, or in a batch the event.
+        """
+        plan, ctx = frame.plan, frame.ctx
+        if plan.aggregate is None:
+            channel = stream_of(ALONE, ctx.command_id, ctx.site_id)
+            before = sum(one.draft.channel == channel for one in frame.scope.staged)
+            return self._stage(frame, event, channel, before + 1)
+        field = plan.aggregate.id_field if source is event else plan.id_field or ""
+        if not hasattr(source, field):
+            raise UsageError(
+                f"{plan.handler.name} decides batches: {type(event).__name__} needs a field "
+                f"{field!r} that says which {plan.aggregate.name} it is of, or yield On(…)"
+            )
+        channel = plan.aggregate.stream(getattr(source, field), ctx.site_id)
+        return self._stage(frame, event, channel, await frame.scope.version(channel) + 1)
 
     async def _loaded(self, frame: Frame, channel: ChannelKey, aggregate: Aggregate[Any]) -> Loaded:
         began = perf_counter()
@@ -181,6 +206,11 @@ class Loop:
         cause: Recorded[Any] | None = None,
     ) -> Recorded[Any]:
         ctx, kind = frame.ctx, stored(type(event))
+        if kind.name not in self.plan.catalog:
+            raise ConfigError(
+                f"{type(event).__name__} can't be read again, for nobody knows it: name it in "
+                f"{frame.plan.domain.name}'s handlers, or say line.event({type(event).__name__})"
+            )
         data = codec.encode(event)
         checked = kind.decoder.decode(data)
         name = kind.name if kind.is_fixed else kind.name_of(checked)
@@ -309,6 +339,11 @@ class Loop:
         """Run a nested command; *guard* means that its sender may catch what it raises."""
         plan = self.plan.command(type(command))
         child = self._child(frame, plan, cause)
+        if policy != DEFER and self._has_steps(plan.name):
+            raise UsageError(
+                f"{plan.name!r} has saga steps, which no transaction may wait for: give whoever "
+                "sends it on_error='defer'"
+            )
         if policy == DEFER:
             valid = plan.validated(command)
             frame.result.deferred.append(self._defer(valid, child, frame.scope))

@@ -141,7 +141,9 @@ class Member:
         self.scope = scope
         transaction.lend(self.task)
         self._turn.set_result(scope)
-        return await self._done
+        error = await self._done
+        transaction.lend(asyncio.current_task())
+        return error
 
     def again(self) -> None:
         """Have it wait for another turn, for all was undone."""

@@ -198,7 +198,7 @@ class Plan:
             return
         router = self.hooks if handler.role in HOOKS else self.events
         for pattern in handler.patterns:
-            router.add(pattern, handler, priority=handler.priority)
+            router.add(pattern, handler, priority=handler.priority, legacy=handler.is_legacy)
 
     def _add_command(self, kind: Stored, handler: Handler, options: CommandOptions) -> None:
         if kind.name in self.by_name:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import Premises
+from trunkline.cqrs.batch import BatchJob, parts_of
 from trunkline.cqrs.closing import Closing, KeyTakenError, moved, tag_rows
-from trunkline.cqrs.command import Command
+from trunkline.cqrs.command import Command, Recorded
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.errors import CommandError
 from trunkline.cqrs.job import CommandJob
 from trunkline.cqrs.keys import checked_key, fingerprint, repeated
-from trunkline.cqrs.loop import Loop, Steps
+from trunkline.cqrs.loop import Frame, Loop, Steps
 from trunkline.cqrs.member import Member
+from trunkline.cqrs.plan import Heard
 from trunkline.cqrs.queue import Queue
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Commit, Scope, Stores
-from trunkline.errors import ConfigError, OutcomeUnknownError, TrunklineError
+from trunkline.errors import OutcomeUnknownError, TrunklineError
+from trunkline.log.joint import JointTransaction
 from trunkline.model.message import Receipt
 from trunkline.sql.database import Database
 from trunkline.store.command_table import CommandRow, Known
@@ -71,7 +75,7 @@ class Sender:
         if ctx.has_given_key and (known := await self._known(ctx)) is not None:
             return await self._repeated(known, job)
         command = await loop.hooked(plan.before, job.sent, ctx, plan)
-        if steps is None or not steps.has(plan.name):
+        if steps is None:
             command = await loop.hooked(plan.after, command, ctx, plan)
             return await self._commit(job, command)
         command = plan.validated(await steps.run(command, ctx))
@@ -86,7 +90,7 @@ class Sender:
                 await steps.compensate(ctx, error)
             raise
 
-    async def _commit(self, job: CommandJob, command: Command) -> Result:
+    async def _commit(self, job: CommandJob, command: Any) -> Result:
         job.aim(command)
         member = Member(job)
         try:
@@ -106,6 +110,24 @@ class Sender:
         if member.scope is not None:
             await member.scope.unit.settle()
         return job.placed(member.receipts)
+
+    async def send_many(self, loop: Loop, commands: Sequence[Command], origin: Origin) -> Result:
+        """Run several commands in one transaction, all or none."""
+        self._queue.check()
+        plans = [loop.plan.command(type(one)) for one in commands]
+        job = self._job(loop, commands[0], origin, make=BatchJob)
+        try:
+            job.sent = [plan.validated(one) for plan, one in zip(plans, commands, strict=True)]
+            if job.ctx.has_given_key and (known := await self._known(job.ctx)) is not None:
+                return await self._repeated(known, job)
+            ready = []
+            for plan, one in zip(plans, job.sent, strict=True):
+                changed = await loop.hooked(plan.before, one, job.ctx, plan)
+                ready.append(await loop.hooked(plan.after, changed, job.ctx, plan))
+            return await self._commit(job, parts_of(plans, ready))
+        except TrunklineError as error:
+            _mark(error, job.ctx)
+            raise
 
     # -- in a transaction that is open --------------------------------------------------------
 
@@ -128,7 +150,7 @@ class Sender:
                 return await self._repeated(known, job)
         command = await loop.hooked(plan.before, job.sent, ctx, plan)
         job.aim(await loop.hooked(plan.after, command, ctx, plan))
-        scope = self._scope(unit)
+        scope = self.scope_of(unit)
         async with unit.savepoint():
             await job.run(scope)
             rows = () if job.row is None else (job.row,)
@@ -139,15 +161,17 @@ class Sender:
             unit.after_commit(_placer(job, unit))
         return job.result
 
-    def _scope(self, unit: UnitOfWork) -> Scope:
-        found = unit.memo.get(Scope)
+    def scope_of(self, unit: UnitOfWork) -> Scope:
+        """Return what the commands of an open unit of work have in hand, all of them together.
+
+        Args:
+            unit: Of ``line.transaction()``, or a consumer's.
+        """
+        found: Scope | None = unit.memo.get(Scope)
         if found is None:
-            transaction = unit.transaction
-            if not hasattr(transaction, "tips"):
-                raise ConfigError("commands need log and store in one SQL database")
+            transaction = cast("JointTransaction", unit.transaction)
             found = unit.memo[Scope] = Scope(unit, transaction, Commit(self._stores))
-        scope: Scope = found
-        return scope
+        return found
 
     def _finisher(
         self, job: CommandJob, scope: Scope
@@ -163,14 +187,33 @@ class Sender:
 
         return finish
 
+    async def react(self, loop: Loop, frame: Frame, heard: Heard, recorded: Recorded[Any]) -> None:
+        """Run an eventual handler in a consumer's unit of work, and keep its events' tags."""
+        scope, unit = frame.scope, frame.tx.unit
+        first = len(scope.staged)
+        await loop.react(frame, heard, recorded)
+        staged = scope.staged[first:]
+        if any(one.recorded.headers.tags for one in staged):
+
+            async def tag(receipts: Sequence[Receipt]) -> None:
+                await self._closing.table.add_tags(scope.transaction, tag_rows(staged, receipts))
+
+            unit.before_commit(tag)
+
     # -- both ---------------------------------------------------------------------------------
 
-    def _job(self, loop: Loop, command: Command, origin: Origin) -> CommandJob:
+    def _job(
+        self,
+        loop: Loop,
+        command: Command,
+        origin: Origin,
+        make: type[CommandJob] = CommandJob,
+    ) -> CommandJob:
         plan = loop.plan.command(type(command))
         if origin.key is not None:
             checked_key(origin.key)
         ctx = Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
-        job = CommandJob(loop, self._premises.bus, self._clock, plan, ctx)
+        job = make(loop, self._premises.bus, self._clock, plan, ctx)
         try:
             job.sent = plan.validated(command)
         except CommandError as error:

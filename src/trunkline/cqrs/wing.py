@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from trunkline.channels.drafting import draft_of
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import Premises
+from trunkline.cqrs.checking import check
 from trunkline.cqrs.closing import Closing
 from trunkline.cqrs.command import Command
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.domain import Domain
-from trunkline.cqrs.handler import DEFAULT_DOMAIN
+from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler
 from trunkline.cqrs.local_groups import LocalGroups
-from trunkline.cqrs.loop import Loop, Steps
-from trunkline.cqrs.plan import Plan
+from trunkline.cqrs.loop import Frame, Loop, Steps
+from trunkline.cqrs.plan import CommandPlan, Plan
+from trunkline.cqrs.plan import Heard as Listener
 from trunkline.cqrs.queue import Queue
 from trunkline.cqrs.queued import CONSUMER, KEEP, channel_of, key_of, queued, read_queued
 from trunkline.cqrs.remote_groups import RemoteGroups
@@ -26,12 +28,16 @@ from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Scope, Stores
 from trunkline.cqrs.sender import Sender
 from trunkline.cqrs.state_cache import CACHED, StateCache
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, LineClosedError, UsageError
 from trunkline.model.message import Message
 from trunkline.runtime.loops import repeat, supervise
 from trunkline.runtime.service import Service
 from trunkline.sql.database import Database, Dialect
 from trunkline.store.command_table import CommandTable
+
+if TYPE_CHECKING:
+    from trunkline.cqrs.followers import Followers
+    from trunkline.cqrs.hearing import Heard
 
 #: Seconds that a key is remembered, and between two looks for keys to forget.
 KEY_AGE: Final = 7 * 86400.0
@@ -48,7 +54,6 @@ class Commands:
     Attributes:
         main: The domain that the line itself is.
         settings: By handler's full name (domain, dot, handler), over what domains say.
-        steps: Whoever runs the saga steps of commands; None for nobody.
     """
 
     def __init__(self, premises: Premises) -> None:
@@ -62,7 +67,10 @@ class Commands:
         self._sender: Sender | None = None
         self._stores: Stores | None = None
         self.settings: Mapping[str, Mapping[str, Any]] = {}
-        self.steps: Steps | None = None
+        #: Set by whoever runs sagas: the steps of a command by its name.
+        self.steps: dict[str, Steps] = {}
+        #: Set by the face: what runs eventual handlers.
+        self.followers: Followers
         self.main = self.domain(DEFAULT_DOMAIN)
 
     # -- declaring ----------------------------------------------------------------------------
@@ -146,12 +154,18 @@ class Commands:
         revision = (len(self._domains), sum(one.revision for one in self._domains.values()))
         if self._loop is None or revision != self._revision:
             plan = Plan(self._domains.values(), self.settings)
-            self._loop = Loop(plan, self._clock, self._defer)
+            check(plan)
+            self._loop = Loop(plan, self._clock, self._defer, self.steps.__contains__)
             self._revision = revision
             self._cache.clear()
             if self._stores is not None:
                 self._stores.catalog.replace(plan.catalog)
         return self._loop
+
+    def _opened_sender(self) -> Sender:
+        if self._sender is None:
+            raise LineClosedError("open the line first: commands run while it is open")
+        return self._sender
 
     # -- running ------------------------------------------------------------------------------
 
@@ -160,12 +174,56 @@ class Commands:
     ) -> Result:
         """Run a command, in a transaction of its own or in one that is open."""
         loop = self._compiled()
-        if self._sender is None:
-            await self.open()
-        assert self._sender is not None  # noqa: S101 - it was made just now
+        sender = self._opened_sender()
         if tx is not None:
-            return await self._sender.send_in(tx, loop, command, origin)
-        return await self._sender.send(loop, command, origin, self.steps)
+            return await sender.send_in(tx, loop, command, origin)
+        return await sender.send(loop, command, origin, self._steps_of(command))
+
+    async def send_many(self, commands: Sequence[Command], origin: Origin) -> Result:
+        """Run several commands in one transaction, all or none."""
+        if not commands:
+            raise UsageError("a batch has at least one command")
+        loop = self._compiled()
+        if stepping := [one for one in commands if self._steps_of(one) is not None]:
+            raise UsageError(f"{type(stepping[0]).__name__} has saga steps: send it by itself")
+        return await self._opened_sender().send_many(loop, commands, origin)
+
+    def _steps_of(self, command: Command) -> Steps | None:
+        if not self.steps:
+            return None
+        return self.steps.get(self.plan.command(type(command)).name)
+
+    def scope_of(self, tx: LineTransaction) -> Scope:
+        """Return what the commands of an open transaction have in hand, all of them together.
+
+        Args:
+            tx: From ``line.transaction()``, or a consumer's.
+        """
+        return self._opened_sender().scope_of(tx.unit)
+
+    async def react(
+        self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
+    ) -> None:
+        """Run an eventual handler on a committed event, and what follows from it.
+
+        Args:
+            handler: The handler.
+            heard: The event and what the handler's pattern captured.
+            site_id: The event's tenant.
+            tx: The transaction that its checkpoint is committed in.
+        """
+        recorded = heard.recorded
+        header = recorded.headers
+        origin = Origin(None, header.actor, site_id, header.correlation, header.id)
+        ctx = Context(new_id(self._clock.now()), handler.name, handler.domain.name, origin)
+        result = Result(ctx.command_id, handler.name, ctx.key)
+        owner = cast("CommandPlan", handler)  # only its domain is asked
+        await self._opened_sender().react(
+            self._compiled(),
+            Frame(owner, None, ctx, self.scope_of(tx), tx, result),
+            Listener(handler, heard.params),
+            recorded,
+        )
 
     async def enqueue(self, command: Command, origin: Origin, *, tx: Any = None) -> str:
         """Leave a command to run after a commit, and return its key."""
