@@ -156,10 +156,9 @@ class Courier:
         except BaseException:
             self._outcomes[:0] = outcomes
             raise
-        for claim in claims:
-            sent = claim.transmission
-            self._fairness.begin(sent.endpoint_id, sent.seq, now)
         if claims:
+            began = [(one.transmission.endpoint_id, one.transmission.seq) for one in claims]
+            self._fairness.begin(began, now)
             group.create_task(self._begin(group, claims))
         notices, self._notices = self._notices, []
         for notice in notices:

@@ -21,7 +21,26 @@ SLOW: Final = 2.0
 #: Endpoints that one plan looks at.
 LOOKED_AT: Final = 1000
 
+#: Requests that may be under way which are younger than this, in seconds: more of them at once
+#: would only wait for each other in this process.
+YOUNG: Final = 0.03
+YOUNG_MOST: Final = 200
+
 Rooms = dict[tuple[str, str], int]
+
+
+class Batch:
+    """Be requests that began together.
+
+    Args:
+        began: Monotonic seconds.
+    """
+
+    __slots__ = ("began", "left")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.left = 0
 
 
 class Runtime:
@@ -39,7 +58,7 @@ class Runtime:
         self.lanes: deque[str] = deque()
         self.known: set[str] = set()
         #: When each request under way began, by the transmission's number.
-        self.begun: dict[int, float] = {}
+        self.begun: dict[int, Batch] = {}
         self.is_queued = False
         self.saved_at = 0.0
 
@@ -83,8 +102,8 @@ class Runtime:
 
     def is_slow(self, now: float) -> bool:
         """Tell whether it keeps us waiting."""
-        oldest = next(iter(self.begun.values()), now)
-        return now - oldest > SLOW
+        oldest = next(iter(self.begun.values()), None)
+        return oldest is not None and now - oldest.began > SLOW
 
 
 class Fairness:
@@ -100,12 +119,15 @@ class Fairness:
         self._slow_most = int(concurrency * slow_share)
         self._known: dict[str, Runtime] = {}
         self._ring: deque[Runtime] = deque()
+        self._young: deque[Batch] = deque()
         self.in_flight = 0
 
-    @property
-    def free(self) -> int:
+    def free(self, now: float) -> int:
         """Return how many more requests may be under way."""
-        return self._most - self.in_flight
+        while self._young and now - self._young[0].began > YOUNG:
+            self._young.popleft()
+        young = sum(one.left for one in self._young)
+        return min(self._most - self.in_flight, YOUNG_MOST - young)
 
     @property
     def has_lanes(self) -> bool:
@@ -154,8 +176,8 @@ class Fairness:
         Returns:
             How many to claim, by endpoint and tenant.
         """
-        groups = self._candidates(now, unix)
-        limit = min(limit, self.free)
+        limit = min(limit, self.free(now))
+        groups = self._candidates(now, unix) if limit > 0 else {}
         rooms: Rooms = {}
         turns = deque(groups.values())
         while turns and limit > 0:
@@ -200,18 +222,24 @@ class Fairness:
             if runtime is not None and found.get(lane, 0) < room:
                 runtime.drop_lane(lane[1])
 
-    def begin(self, endpoint_id: str, seq: int, now: float) -> None:
-        """Know that a request is under way."""
-        runtime = self._known.get(endpoint_id)
-        self.in_flight += 1
-        if runtime is not None:
-            runtime.begun[seq] = now
-            if runtime.bucket is not None:
-                runtime.bucket.take(1)
+    def begin(self, claimed: Iterable[tuple[str, int]], now: float) -> None:
+        """Know that requests begin, by endpoint and the transmission's number."""
+        batch = Batch(now)
+        self._young.append(batch)
+        for endpoint_id, seq in claimed:
+            runtime = self._known.get(endpoint_id)
+            self.in_flight += 1
+            if runtime is not None:
+                batch.left += 1
+                runtime.begun[seq] = batch
+                if runtime.bucket is not None:
+                    runtime.bucket.take(1)
 
     def end(self, endpoint_id: str, seq: int) -> None:
         """Know that it is over."""
         self.in_flight -= 1
         runtime = self._known.get(endpoint_id)
         if runtime is not None:
-            runtime.begun.pop(seq, None)
+            batch = runtime.begun.pop(seq, None)
+            if batch is not None:
+                batch.left -= 1

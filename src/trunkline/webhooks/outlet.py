@@ -206,9 +206,9 @@ class Outlet:
             auto_decompress=False,
         ) as response:
             first = perf_counter()
-            body = await response.content.read(self._limit + 1)
-            while len(body) <= self._limit and (more := await response.content.read(self._limit)):
-                body += more
+            content, body = response.content, b""
+            while len(body) <= self._limit and not content.at_eof():
+                body += await content.read(self._limit + 1)
             if len(body) > self._limit:
                 response.close()  # the rest is not wanted: the connection is not used again
             return Answer(
