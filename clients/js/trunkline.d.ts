@@ -108,13 +108,65 @@ export interface Subscription {
   unsubscribe(): void;
 }
 
+/** One row of a state; it may belong to another entity than the one that is watched. */
+export interface EntityRow<Value = unknown> {
+  entity: string;
+  id: string;
+  value: Value;
+}
+
+/** An entity as this viewer may see it. */
+export interface EntityState<Value = unknown> {
+  entity: string;
+  id: string;
+  /** How new it is. */
+  version: string;
+  /** It is not there, or not to be seen; it stays watched. */
+  removed: boolean;
+  /** The entity's own row, else the first; null when removed. */
+  value: Value | null;
+  rows: EntityRow[];
+}
+
+export interface EntityFailure {
+  entity: string;
+  id: string;
+  /** `fetch-failed`, `fetch-timeout`, `fetch-unencodable` or `fetch-too-large`. */
+  code: string;
+  detail: string;
+}
+
+/** The server does not let us watch this entity. */
+export interface EntityRefusal {
+  entity: string;
+  id: string;
+  /** Such as `access-denied`, `unknown-entity` or `limit-exceeded`. */
+  code: string;
+  detail: string;
+}
+
+export interface WatchOptions {
+  /** Hears that the state cannot be had now; the server goes on trying. */
+  onError?: (failure: EntityFailure) => void;
+  /** Hears that this entity is not watched. */
+  onRefused?: (refusal: EntityRefusal) => void;
+}
+
+export interface Watch {
+  readonly entity: string;
+  readonly id: string;
+  /** Null before the first state. */
+  readonly version: string | null;
+  unwatch(): void;
+}
+
 export interface Events {
   status: StatusChange;
   gap: Gap;
   /** Every message, once, before the callbacks of its subscriptions. */
   message: Message;
   error: TrunklineError;
-  refused: Refusal;
+  refused: Refusal | EntityRefusal;
 }
 
 /** A connection to one gateway, shared by any number of subscriptions. */
@@ -132,6 +184,15 @@ export class Trunkline {
     callback: (message: Message<Data>) => void,
     start?: Start,
   ): Subscription;
+  /** Be shown an entity: its present state, and each that follows. */
+  watch<Value = unknown>(
+    entity: string,
+    id: string,
+    callback: (state: EntityState<Value>) => void,
+    options?: WatchOptions,
+  ): Watch;
+  /** Set the secret that the application's fetch is given; what is watched is asked for anew. */
+  setSecret(text: string | null): void;
   /** Hear an event; returns a function that stops it. */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
   /** Drop the connection and resume: at once, or `after` so many milliseconds. */

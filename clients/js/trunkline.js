@@ -14,6 +14,7 @@ import { isPattern, matcher, parsePosition, Place } from "./trunkline/ledger.js"
 import { LongPollTransport, PollTransport } from "./trunkline/poll.js";
 import { SseTransport } from "./trunkline/sse.js";
 import { identifier, surroundings, TrunklineError } from "./trunkline/surroundings.js";
+import { nameOf, Watches } from "./trunkline/watches.js";
 import { WebSocketTransport } from "./trunkline/websocket.js";
 
 export { TrunklineError };
@@ -29,6 +30,9 @@ export class Trunkline {
   #listeners = new Map(EVENTS.map((name) => [name, new Set()]));
   #subs = new Set();
   #fresh = new Set(); // subscribed in this turn, not yet handed to the connection
+  #watches = new Watches((callback, value) => this.#call(callback, value));
+  #beginning = new Map(); // watched in this turn, not yet asked for
+  #secret = null;
   #isClosed = false;
 
   constructor(base = "/", options = {}) {
@@ -46,6 +50,8 @@ export class Trunkline {
         headers: options.headers ?? {},
         credentials: options.credentials ?? "same-origin",
         pollInterval: options.pollInterval ?? 5_000,
+        watches: () => this.#watches.named,
+        secret: () => this.#secret,
         url: (path, query = {}) => {
           const url = new URL(path, root);
           for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
@@ -110,6 +116,45 @@ export class Trunkline {
     };
   }
 
+  /**
+   * Be shown an entity: its present state, and each that follows.
+   *
+   * @param {string} entity its kind, such as `items`
+   * @param {string} id which one
+   * @param {(state: object) => void} callback called with `{entity, id, version, removed, value, rows}`
+   * @param {object} [options] `onError` hears that the state cannot be had now, and `onRefused` that
+   *   it is not to be seen
+   */
+  watch(entity, id, callback, { onError, onRefused } = {}) {
+    if (this.#isClosed) throw new TrunklineError("this line is closed", { code: "closed" });
+    if (typeof entity !== "string" || typeof id !== "string" || entity === "" || id === "") {
+      throw new TypeError(`an entity and its id are texts: ${String(entity)}, ${String(id)}`);
+    }
+    if (typeof callback !== "function") throw new TypeError("watch needs a callback");
+    const listener = { callback, onError, onRefused };
+    const fresh = this.#watches.add(entity, id, listener);
+    if (fresh) {
+      if (this.#beginning.size === 0) queueMicrotask(() => this.#begin());
+      this.#beginning.set(nameOf(fresh), fresh);
+    }
+    const watches = this.#watches;
+    return {
+      entity,
+      id,
+      get version() {
+        return watches.version(entity, id);
+      },
+      unwatch: () => this.#leave(entity, id, listener),
+    };
+  }
+
+  /** Set the secret that the application's fetch is given, or null; what is watched is asked anew. */
+  setSecret(text) {
+    if (text !== null && typeof text !== "string") throw new TypeError("a secret is a text or null");
+    this.#secret = text;
+    this.#connection.secret(text);
+  }
+
   /** Hear an event; returns a function that stops it. */
   on(name, listener) {
     const listeners = this.#listeners.get(name);
@@ -120,7 +165,7 @@ export class Trunkline {
 
   /** Drop the connection and resume: at once, or `after` so many milliseconds. */
   reconnect({ after = 0 } = {}) {
-    if (this.#subs.size > 0) this.#connection.restart(after);
+    if (this.#subs.size > 0 || this.#watches.size > 0) this.#connection.restart(after);
   }
 
   /** Use other transports from now on; subscriptions resume where they stand. */
@@ -132,6 +177,7 @@ export class Trunkline {
   close() {
     this.#isClosed = true;
     this.#subs.clear();
+    this.#watches.clear();
     this.#connection.rest();
   }
 
@@ -143,8 +189,24 @@ export class Trunkline {
 
   #forget(sub) {
     if (!this.#subs.delete(sub)) return;
-    if (this.#subs.size === 0) this.#connection.rest();
-    else this.#connection.remove([sub]);
+    if (!this.#restIfIdle()) this.#connection.remove([sub]);
+  }
+
+  #begin() {
+    const fresh = [...this.#beginning.values()].filter((one) => this.#watches.has(one));
+    this.#beginning.clear();
+    if (fresh.length > 0) this.#connection.watch(fresh);
+  }
+
+  #leave(entity, id, listener) {
+    const gone = this.#watches.remove(entity, id, listener);
+    if (gone && !this.#beginning.delete(nameOf(gone)) && !this.#restIfIdle()) this.#connection.unwatch([gone]);
+  }
+
+  #restIfIdle() {
+    const isIdle = this.#subs.size === 0 && this.#watches.size === 0;
+    if (isIdle) this.#connection.rest();
+    return isIdle;
   }
 
   // ── what the connection reports ──
@@ -170,6 +232,11 @@ export class Trunkline {
       message: (message, subs, scope) => this.#deliver(message, subs, scope),
       gap: (notice, subs) => this.#gap(notice, subs),
       refused: (refusals, subs) => this.#refused(refusals, subs),
+      entity: (frame) => this.#watches.take(frame),
+      unwatched: (refusals) => {
+        for (const refusal of refusals) this.#emit("refused", refusal);
+        this.#watches.refuse(refusals);
+      },
     };
   }
 

@@ -68,6 +68,28 @@ export class Connection {
     this.#link?.transport.remove(subs);
   }
 
+  /** Watch more entities, connecting if need be. */
+  watch(entities) {
+    if (this.#link) this.#watchOn(this.#link, entities);
+    else if (this.#timer === null) this.#connect();
+  }
+
+  /** Watch these entities no longer. */
+  unwatch(entities) {
+    this.#link?.transport.unwatch?.(entities);
+  }
+
+  /** Go on with another secret. */
+  secret(text) {
+    this.#link?.transport.secret?.(text);
+  }
+
+  #watchOn(link, entities) {
+    if (typeof link.transport.watch === "function") return link.transport.watch(entities);
+    const detail = `entities come over websocket or sse, and ${link.name} is in use`;
+    return this.#receiver.failed(new TrunklineError(detail, { code: "watch-unsupported", transport: link.name }));
+  }
+
   /** Drop the connection and come back, `after` so many milliseconds. */
   restart(after) {
     this.#drop();
@@ -99,6 +121,8 @@ export class Connection {
     if (this.#link !== link) return; // a listener decided otherwise
     try {
       link.transport.start(this.#receiver.subscriptions());
+      const entities = this.#context.watches();
+      if (entities.length > 0 && !link.transport.watch) this.#watchOn(link, entities);
     } catch (error) {
       this.#ended(link, { reason: String(error?.message ?? error) });
     }
@@ -226,6 +250,8 @@ export class Connection {
       position: when((position, subs) => receiver.position(position, subs)),
       gap: when((notice, subs) => receiver.gap(notice, subs)),
       refused: when((refusals, subs) => receiver.refused(refusals, subs)),
+      entity: when((frame) => receiver.entity(frame)),
+      unwatched: when((refusals) => receiver.unwatched(refusals ?? [])),
       error: when((code, detail) => {
         receiver.failed(new TrunklineError(detail, { code, transport: link.name }));
       }),

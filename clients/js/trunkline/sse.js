@@ -12,7 +12,7 @@ import { drain, eventStream } from "./framing.js";
 import { retryAfter } from "./lifecycle.js";
 import { cohorts, oldest } from "./ledger.js";
 
-const MOST_STREAMS = 3; // browsers allow six connections to a host over HTTP/1.1
+const MOST_STREAMS = 3; // and one for entities: browsers allow six connections to a host over HTTP/1.1
 
 /** Serve subscriptions over server-sent events. */
 export class SseTransport {
@@ -24,21 +24,52 @@ export class SseTransport {
   #subs = new Set();
   #refused = new Set();
   #streams = new Set();
+  #watches; // gives the entities to watch, as requests name them
+  #watching = null; // the stream that carries them
 
   constructor(context) {
     this.#context = context;
     this.#sink = context.sink;
+    this.#watches = context.watches ?? (() => []);
   }
 
-  /** Open streams for these subscriptions. */
+  /** Open streams for these subscriptions, and for the entities. */
   start(subs) {
     this.add(subs);
+    this.watch();
+  }
+
+  /** Watch what is to be watched now: on one stream, opened anew, which resumes by versions. */
+  watch() {
+    if (this.#watching !== null) this.#abort(this.#watching);
+    const entities = this.#watches();
+    this.#watching = null;
+    if (entities.length === 0) return;
+    const stream = this.#stream([], "known");
+    this.#watching = stream;
+    const url = this.#context.url("sse", { client_id: this.#context.clientId });
+    for (const { entity, id, version } of entities) {
+      url.searchParams.append("watch", JSON.stringify(version ? [entity, id, version] : [entity, id]));
+    }
+    this.#follow(stream, url);
+  }
+
+  /** Watch these entities no longer: what still comes of them is for nobody. */
+  unwatch() {
+    if (this.#watches().length === 0) this.watch();
+  }
+
+  /** Go on with another secret. */
+  secret() {
+    this.watch();
   }
 
   /** Serve more subscriptions. */
   add(subs) {
     for (const sub of subs) this.#subs.add(sub);
-    if (this.#streams.size >= MOST_STREAMS) this.#restart();
+    if (subs.length === 0) return;
+    const carrying = this.#streams.size - (this.#watching === null ? 0 : 1);
+    if (carrying >= MOST_STREAMS) this.#restart();
     else for (const cohort of cohorts(subs)) this.#open(cohort);
   }
 
@@ -66,12 +97,12 @@ export class SseTransport {
   }
 
   #restart() {
-    this.close();
+    for (const stream of [...this.#streams]) if (stream !== this.#watching) this.#abort(stream);
     const wanted = [...this.#subs].filter((sub) => !this.#refused.has(sub));
     for (const cohort of cohorts(wanted)) this.#open(cohort);
   }
 
-  #open({ kind, count, subs }) {
+  #stream(subs, kind) {
     const stream = {
       subs: new Set(subs),
       controller: new AbortController(),
@@ -81,10 +112,19 @@ export class SseTransport {
       goodbye: null,
     };
     this.#streams.add(stream);
+    return stream;
+  }
+
+  #open({ kind, count, subs }) {
+    const stream = this.#stream(subs, kind);
     const url = this.#context.url("sse", { client_id: this.#context.clientId });
     for (const name of new Set(subs.map((sub) => sub.name))) url.searchParams.append("channel", name);
     if (kind === "known") url.searchParams.set("position", oldest(subs.map((sub) => sub.place)));
     if (kind === "last") url.searchParams.set("last", String(count));
+    this.#follow(stream, url);
+  }
+
+  #follow(stream, url) {
     this.#read(stream, url).then(
       (end) => this.#ended(stream, end),
       (error) => this.#ended(stream, { retry: null, reason: String(error?.message ?? error) }),
@@ -93,8 +133,9 @@ export class SseTransport {
 
   async #read(stream, url) {
     const { env, headers, credentials } = this.#context;
+    const secret = this.#context.secret?.() ?? null;
     const response = await env.fetch(url.href, {
-      headers: { ...headers, accept: "text/event-stream" },
+      headers: { ...headers, ...(secret === null ? {} : { "x-trunkline-secret": secret }), accept: "text/event-stream" },
       credentials,
       cache: "no-store",
       signal: stream.controller.signal,
@@ -144,6 +185,10 @@ export class SseTransport {
       }
       this.#sink.ready(stream.subs, body);
       this.#sink.refused(refusals, losers);
+    } else if (event.type === "entity" || event.type === "removed" || event.type === "failed") {
+      this.#sink.entity(body);
+    } else if (event.type === "watching" || event.type === "refused") {
+      this.#sink.unwatched(body.refused);
     } else if (event.type === "gap") {
       this.#sink.gap(body, stream.subs);
     } else if (event.type === "goodbye") {
@@ -154,7 +199,7 @@ export class SseTransport {
   #caughtUp(stream, position) {
     stream.isOrdered = stream.hasCaughtUp = true;
     this.#sink.position(position, stream.subs);
-    const all = [...this.#streams];
+    const all = [...this.#streams].filter((one) => one !== this.#watching);
     const isUntidy = all.length > 1 || all.some((one) => one.isStale);
     if (isUntidy && all.every((one) => one.hasCaughtUp)) this.#restart();
   }

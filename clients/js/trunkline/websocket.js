@@ -2,6 +2,8 @@
 
 import { cohorts, oldest } from "./ledger.js";
 
+const MOST_NAMED = 200; // entities in one request: a frame is bounded
+
 /** Serve subscriptions over one WebSocket. */
 export class WebSocketTransport {
   static transport = "websocket";
@@ -18,10 +20,15 @@ export class WebSocketTransport {
   #request = null; // the catch-up under way
   #nextId = 1;
   #goodbye = null;
+  #watches; // gives the entities to watch, as requests name them
+  #asked = new Map(); // watch requests under way: their entities by id
+  #secret = null;
 
   constructor(context) {
     this.#context = context;
     this.#sink = context.sink;
+    this.#watches = context.watches ?? (() => []);
+    this.#secret = context.secret?.() ?? null;
   }
 
   /** Open the socket for these subscriptions. */
@@ -33,6 +40,8 @@ export class WebSocketTransport {
     socket.onopen = () => {
       this.#isOpen = true;
       this.#sink.heard();
+      if (this.#secret !== null) this.secret(this.#secret);
+      this.watch(this.#watches());
       this.#pump();
     };
     socket.onmessage = (event) => this.#receive(event.data);
@@ -53,6 +62,28 @@ export class WebSocketTransport {
     }
     const wanted = new Set([...this.#subs].map((sub) => sub.name));
     this.#leave([...this.#names].filter((name) => !wanted.has(name)));
+  }
+
+  /** Watch these entities too. */
+  watch(entities) {
+    if (!this.#isOpen) return; // all are asked for when it opens
+    for (let first = 0; first < entities.length; first += MOST_NAMED) {
+      const some = entities.slice(first, first + MOST_NAMED);
+      const id = this.#nextId++;
+      this.#asked.set(id, some);
+      this.#send({ id, type: "watch", entities: some });
+    }
+  }
+
+  /** Watch these entities no longer. */
+  unwatch(entities) {
+    if (this.#isOpen) this.#send({ id: this.#nextId++, type: "unwatch", entities });
+  }
+
+  /** Set the secret that the application's fetch is given. */
+  secret(text) {
+    this.#secret = text;
+    if (this.#isOpen) this.#send({ id: this.#nextId++, type: "secret", secret: text });
   }
 
   /** Ask for a sign of life. */
@@ -131,6 +162,16 @@ export class WebSocketTransport {
         return this.#live(frame);
       case "gap":
         return this.#sink.gap(frame, new Set([...this.#served, ...(this.#request?.subs ?? [])]));
+      case "entity":
+      case "removed":
+      case "failed":
+        return this.#sink.entity(frame);
+      case "watching":
+        this.#asked.delete(frame.id);
+        this.#sink.up();
+        return this.#sink.unwatched(frame.refused);
+      case "refused":
+        return this.#sink.unwatched(frame.refused);
       case "goodbye":
         this.#goodbye = frame;
         return undefined;
@@ -181,6 +222,11 @@ export class WebSocketTransport {
 
   #failed(frame) {
     this.#sink.error(frame.code ?? "error", frame.detail ?? "the server reported an error");
+    const asked = this.#asked.get(frame.id);
+    if (asked) {
+      this.#asked.delete(frame.id);
+      this.#sink.unwatched(asked.map(({ entity, id }) => ({ entity, id, code: frame.code, detail: frame.detail })));
+    }
     const request = this.#request;
     if (!request || frame.id !== request.id) return;
     this.#request = null;
