@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from trunkline.app import Trunkline
+from trunkline.demo import board
+from trunkline.demo.board import Board
 from trunkline.demo.vitals import Vitals
 from trunkline.errors import TrunklineError, UsageError
 from trunkline.gateway.answer import Answer, error_answer, problem_answer
@@ -17,6 +19,7 @@ from trunkline.gateway.application import Application
 from trunkline.gateway.limits import RateLimiter
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.request import ClientGoneError, Receive, Request, Scope, Send
+from trunkline.gateway.router import MethodNotAllowedError
 from trunkline.model.identity import Identity
 from trunkline.model.message import Limits
 from trunkline.runtime.clock import Clock, SystemClock
@@ -63,6 +66,11 @@ class Saying(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
+class _MediaTypeError(UsageError):
+    status = 415
+    code = "media-type"
+
+
 _decoder = msgspec.json.Decoder(Saying)
 
 
@@ -80,6 +88,7 @@ class DemoSite:
         pace = GatewayOptions(requests_per_second=SAYINGS_PER_SECOND, burst=SAYINGS_AT_ONCE)
         self._rates = RateLimiter(pace, self._clock)
         self._files = _page_files()
+        self._board = Board(line)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -121,7 +130,10 @@ class DemoSite:
 
     async def _find(self, request: Request) -> Answer:
         if request.path == "/demo/say":
-            return await self._say(request)
+            return await self._say(await self._posted(request))
+        if request.path == "/demo/item":
+            await self._board.save(await self._posted(request))
+            return Answer(204, [])
         name = "index.html" if request.path == "/" else request.path.removeprefix("/demo/")
         found = self._files.get(name)
         if found is None:
@@ -132,17 +144,18 @@ class DemoSite:
         kind = TYPES[name.rpartition(".")[2]]
         return Answer(200, [("content-type", kind), *PAGE_HEADERS], found)
 
-    async def _say(self, request: Request) -> Answer:
+    async def _posted(self, request: Request) -> bytes:
         if request.method != "POST":
-            detail = f"{request.method[:20]} is not served here: use POST"
-            return problem_answer(problem(405, "method-not-allowed", detail))
+            raise MethodNotAllowedError(f"{request.method[:20]} is not served here: use POST")
         # Another site's page can send JSON only after a preflight, which nobody answers here.
         kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            detail = "say it as JSON: content-type application/json"
-            return problem_answer(problem(415, "media-type", detail))
+            raise _MediaTypeError("say it as JSON: content-type application/json")
         self._rates.check(f"address:{request.address}")
-        saying = _saying(await request.body(MAX_BODY, timeout=TIMEOUT))
+        return await request.body(MAX_BODY, timeout=TIMEOUT)
+
+    async def _say(self, body: bytes) -> Answer:
+        saying = _saying(body)
         receipt = await self._line.publish(CHAT, msgspec.to_builtins(saying))
         body = msgspec.json.encode({"message_id": receipt.message_id if receipt else None})
         return Answer(200, [("content-type", "application/json")], body)
@@ -186,7 +199,7 @@ def demo_line(log: str, **settings: Any) -> Trunkline:
         log: URL of the log.
         **settings: As for :class:`trunkline.Trunkline`.
     """
-    channels = {CHAT: CHAT_LIMITS, VITALS: VITALS_LIMITS}
+    channels = {CHAT: CHAT_LIMITS, VITALS: VITALS_LIMITS, f"{board.CHANNEL}*": board.LIMITS}
     return Trunkline(log, channels=channels, diagnostics=True, **settings)
 
 

@@ -1,6 +1,7 @@
 /** The demo: one line, a chat room and the machine's vitals on it, and proof that nothing is lost. */
 
 import { Trunkline } from "../trunkline.js";
+import { Board } from "./board.js";
 import { animate, StripChart, WINDOW } from "./charts.js";
 import { ChatRoom } from "./chat.js";
 
@@ -149,8 +150,8 @@ $("transport").addEventListener("change", (event) => {
 
 // ── the chat room ──
 
-const room = new ChatRoom(async (words) => {
-  const response = await fetch(new URL("demo/say", root), {
+async function post(path, words) {
+  const response = await fetch(new URL(path, root), {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(words),
@@ -160,9 +161,15 @@ const room = new ChatRoom(async (words) => {
   if (response.ok) return;
   const problem = await response.json().catch(() => ({}));
   throw new Error(problem.detail ?? `the server answered ${response.status}`);
-});
+}
+
+const room = new ChatRoom((words) => post("demo/say", words));
 
 line.subscribe(CHAT, (message) => room.show(message, resumed === null), { last: 200 });
+
+// ── the board ──
+
+new Board(line, (item) => post("demo/item", item));
 
 // ── the vitals ──
 
