@@ -2,6 +2,7 @@
 
 from trunkline.channels.catchup import Gap
 from trunkline.client.client import Client
+from trunkline.client.entities import EntityState, EntityWatch
 from trunkline.client.message_bus import MessageBusClient, Stats, Status
 from trunkline.client.settings import ClientOptions
 from trunkline.client.subscription import Subscription
@@ -9,6 +10,8 @@ from trunkline.client.subscription import Subscription
 __all__ = [
     "Client",
     "ClientOptions",
+    "EntityState",
+    "EntityWatch",
     "Gap",
     "MessageBusClient",
     "Stats",

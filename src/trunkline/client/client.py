@@ -11,6 +11,7 @@ from trunkline.channels.drafting import PublishOptions
 from trunkline.channels.subscription import OnGap
 from trunkline.client.cursor import Cursor
 from trunkline.client.endpoint import Endpoint
+from trunkline.client.entities import EntityLink, EntityWatch
 from trunkline.client.events import EventLink
 from trunkline.client.feed import Feed
 from trunkline.client.link import Link
@@ -21,6 +22,7 @@ from trunkline.client.settings import ClientOptions, Settings
 from trunkline.client.socket import SocketLink
 from trunkline.client.subscription import AnyFeed, Subscription
 from trunkline.errors import GrammarError, LineClosedError
+from trunkline.model.entity import entity_key
 from trunkline.model.message import Receipt
 from trunkline.model.pattern import is_pattern
 from trunkline.model.position import Position
@@ -57,7 +59,9 @@ class Client:
         self._endpoint = Endpoint(base_url, self._settings)
         self._publisher = Publisher(self._endpoint, self._settings)
         self._links: list[tuple[Link[Any], asyncio.Task[None]]] = []
+        self._entities = EntityLink(self._endpoint, self._settings)
         self._tasks: asyncio.TaskGroup | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._poll_id = self._settings.client_id or self._settings.random_id()
 
     async def __aenter__(self) -> Self:
@@ -79,6 +83,9 @@ class Client:
                 feed.close()
             task.cancel()
         self._links.clear()
+        self._entities.close()
+        if self._watching is not None:
+            self._watching.cancel()
         try:
             if tasks is not None:
                 # The body's own exception is not the group's: it leaves as it is. A cancellation
@@ -122,6 +129,39 @@ class Client:
             feed = Feed(names, _cursor(names, position, last), self._settings)
         self._attach(feed)
         return Subscription(feed, on_gap=on_gap, leave=self._detach)
+
+    def watch(self, entity: str, id: Any) -> EntityWatch:  # noqa: A002 - what it is
+        """Watch an entity: its present state, then each that follows.
+
+        Watches have a WebSocket of their own, whatever the transport of subscriptions is.
+
+        Args:
+            entity: Its kind.
+            id: Which one: text, an integer or a UUID.
+
+        Returns:
+            A watch to iterate over. What cannot be watched raises there.
+
+        Raises:
+            GrammarError: The kind or the id is none.
+            LineClosedError: The client is not entered, or was left.
+        """
+        key = entity_key(entity, id)
+        if self._tasks is None:
+            raise LineClosedError("the client is closed: use it within `async with client:`")
+        watch = EntityWatch(key, self._entities)
+        self._entities.add(watch)
+        if self._watching is None or self._watching.done():
+            self._watching = self._tasks.create_task(self._entities.run())
+        return watch
+
+    def set_secret(self, secret: str | None) -> None:
+        """Set the secret that the server's fetches are given; what is watched is asked for anew.
+
+        Args:
+            secret: Any text, or None for none.
+        """
+        self._entities.set_secret(secret)
 
     def _attach(self, feed: AnyFeed) -> None:
         if self._tasks is None:

@@ -40,7 +40,7 @@ class EntitiesFace(WingedBus):
         :class:`trunkline.entities.Viewer` who looks, and returns what that viewer may see: a JSON
         value, a list of several rows (a :class:`trunkline.entities.Row` may belong to another
         entity), or None for "not there, or not yours". It may raise
-        :class:`trunkline.AccessDeniedError`.
+        :class:`trunkline.errors.AccessDeniedError`.
 
         Args:
             name: The kind, such as ``items``.
