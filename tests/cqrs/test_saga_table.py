@@ -7,13 +7,6 @@ import contextlib
 import msgspec
 import pytest
 
-from tests.store.databases import (  # noqa: F401 - fixtures
-    ground,
-    postgres_ground,
-    postgres_url,
-    schema,
-    sqlite_ground,
-)
 from trunkline.cqrs import saga_decisions as decisions
 from trunkline.errors import LeaseLostError
 from trunkline.store.saga_record import SagaKind, SagaRecord, SagaStatus
@@ -21,7 +14,7 @@ from trunkline.store.saga_table import SagaTable
 
 
 @contextlib.asynccontextmanager
-async def tables(ground):  # noqa: F811
+async def tables(ground):
     async with ground.line() as line:
         yield SagaTable(line._store.database)
 
@@ -44,7 +37,7 @@ async def move(table, old, change):
     return change.saga
 
 
-async def test_what_is_put_on_record_comes_back_whole(ground):  # noqa: F811
+async def test_what_is_put_on_record_comes_back_whole(ground):
     async with tables(ground) as table:
         record = decisions.begin_step(saga(), "a", undo="u", undo_data='{"x":1}', now=2.0).saga
         assert await begin(table, record)
@@ -58,7 +51,7 @@ async def test_what_is_put_on_record_comes_back_whole(ground):  # noqa: F811
         assert await table.list(SagaKind.PIPELINE) == []
 
 
-async def test_a_key_has_one_open_saga_at_a_time(ground):  # noqa: F811
+async def test_a_key_has_one_open_saga_at_a_time(ground):
     async with tables(ground) as table:
         first = saga("s1")
         assert await begin(table, first)
@@ -68,7 +61,7 @@ async def test_a_key_has_one_open_saga_at_a_time(ground):  # noqa: F811
         assert await begin(table, saga("s2"))
 
 
-async def test_whoever_was_deposed_writes_nothing(ground):  # noqa: F811
+async def test_whoever_was_deposed_writes_nothing(ground):
     async with tables(ground) as table:
         await table.enlist("me")
         await table.enlist("heir")
@@ -83,7 +76,7 @@ async def test_whoever_was_deposed_writes_nothing(ground):  # noqa: F811
         assert (await table.find("s1")).steps == ()
 
 
-async def test_what_was_committed_is_not_taken_back(ground):  # noqa: F811
+async def test_what_was_committed_is_not_taken_back(ground):
     async with tables(ground) as table:
         mine = saga()
         await begin(table, mine)
@@ -93,7 +86,7 @@ async def test_what_was_committed_is_not_taken_back(ground):  # noqa: F811
         assert await table.take(mine, "heir") is None
 
 
-async def test_an_operators_decision_deposes_whoever_is_at_work(ground):  # noqa: F811
+async def test_an_operators_decision_deposes_whoever_is_at_work(ground):
     async with tables(ground) as table:
         mine = saga()
         await begin(table, mine)
@@ -106,7 +99,7 @@ async def test_an_operators_decision_deposes_whoever_is_at_work(ground):  # noqa
             await move(table, mine, decisions.settle(mine, SagaStatus.DONE, now=3.0))
 
 
-async def test_work_is_found_when_it_is_due(ground):  # noqa: F811
+async def test_work_is_found_when_it_is_due(ground):
     async with tables(ground) as table:
         early, late = saga("s1", "a"), saga("s2", "b", due_at=50.0)
         ended = saga("s3", "c", status=SagaStatus.DONE)
@@ -121,7 +114,7 @@ async def test_work_is_found_when_it_is_due(ground):  # noqa: F811
         assert await table.waiting(10.0, 9) == []
 
 
-async def test_signs_of_life_are_counted_and_the_dead_are_buried(ground):  # noqa: F811
+async def test_signs_of_life_are_counted_and_the_dead_are_buried(ground):
     async with tables(ground) as table:
         await table.enlist("me")
         async with table.database.transaction() as tx:
@@ -136,7 +129,7 @@ async def test_signs_of_life_are_counted_and_the_dead_are_buried(ground):  # noq
         assert await table.beats() == []
 
 
-async def test_what_ended_is_forgotten_after_a_while(ground):  # noqa: F811
+async def test_what_ended_is_forgotten_after_a_while(ground):
     async with tables(ground) as table:
         old = decisions.begin_step(
             saga("s1", "a", status=SagaStatus.RUNNING), "a", undo="", undo_data=None, now=1.0

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trunkline.cli.apps import app as apps
+from trunkline.cli.connections import app as connections
 from trunkline.cli.consumers import app as consumers
 from trunkline.cli.flags import (
     InputFlags,
@@ -19,6 +21,8 @@ from trunkline.cli.flags import (
     with_flags,
 )
 from trunkline.cli.outcome import ends_well, fail, run_to_end, without_none
+from trunkline.cli.sagas import pipelines, sagas
+from trunkline.cli.transmissions import app as transmissions
 from trunkline.model.pattern import is_pattern
 from trunkline.model.release import VERSION
 
@@ -35,6 +39,11 @@ app = typer.Typer(
 )
 
 app.add_typer(consumers, name="consumers", rich_help_panel="Operate")
+app.add_typer(apps, name="apps", rich_help_panel="Webhooks")
+app.add_typer(connections, name="connections", rich_help_panel="Webhooks")
+app.add_typer(transmissions, name="transmissions", rich_help_panel="Webhooks")
+app.add_typer(sagas, name="sagas", rich_help_panel="Operate")
+app.add_typer(pipelines, name="pipelines", rich_help_panel="Operate")
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name, such as /orders.")]
 ChannelOrPattern = Annotated[

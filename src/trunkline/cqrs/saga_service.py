@@ -75,7 +75,6 @@ class SagaService:
 
     async def run(self) -> None:
         """Look for sagas that are left, and finish them, until stopped."""
-        self._is_stopping = False
         await self._shop.runner.enlist()
         async with asyncio.TaskGroup() as group:
             while not self._is_stopping:

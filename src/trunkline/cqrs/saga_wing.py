@@ -77,6 +77,11 @@ class SagaWing:
             find=self.pipelines.get,
         )
         opened.runs = PipelineRuns(opened.shop, opened.pipelines)
+        finishers = {
+            SagaKind.COMMAND: Finisher(self._knows, self._finish),
+            SagaKind.PIPELINE: Finisher(self._knows_pipeline, opened.pipelines.finish),
+        }
+        opened.service = SagaService(opened.shop, finishers, keep=KEEP)
         await self._check_records(opened.table)
         self._opened = opened
         self._commands.steps.update({name: opened.steps for name in kinds if self.book.of(name)})
@@ -93,11 +98,7 @@ class SagaWing:
         """Return what a worker runs."""
         if self._opened is None or not (self.book.has_steps or self.pipelines):
             return ()
-        finishers = {
-            SagaKind.COMMAND: Finisher(self._knows, self._finish),
-            SagaKind.PIPELINE: Finisher(self._knows_pipeline, self._opened.pipelines.finish),
-        }
-        return (SagaService(self._opened.shop, finishers, keep=KEEP),)
+        return (self._opened.service,)
 
     @property
     def table(self) -> SagaTable:
@@ -189,6 +190,7 @@ class _Opened:
     steps: CommandSteps
     pipelines: PipelineRunner
     runs: PipelineRuns
+    service: SagaService
 
     def __init__(self, premises: Premises, table: SagaTable) -> None:
         self.table = table
