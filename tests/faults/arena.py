@@ -21,6 +21,7 @@ from tests.faults.journal import read_journal
 from tests.faults.listener import BY_CHANNEL, books_of
 from tests.faults.rigs import Rig
 from tests.faults.roles import CHANNELS, KEEP_ALL, RETRY, RING_BYTES, Part, end_of, line_at
+from tests.faults.tally import Effect, effects_of, make_tally
 from trunkline.errors import LogError
 from trunkline.log.port import Log
 from trunkline.log.registry import engine_for
@@ -37,7 +38,7 @@ POLL = 0.02
 PATIENCE = 60.0
 #: Messages read at once when the line is examined: what holds must hold over pages, too.
 PAGE = 20
-MODULES = {"publisher": "tests.faults.publisher"}
+MODULES = {"publisher": "tests.faults.publisher", "consumer": "tests.faults.consumer"}
 INSIDE = ("line", "handler")
 OUTSIDE = ("sse", "websocket", "long-poll")
 
@@ -148,6 +149,7 @@ class Arena:
         seed: Decides what chance decides.
         listeners: The ways to listen, a process each.
         publishers: How many processes publish.
+        consumers: How many share one durable consumer; the engine must be a SQL one.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class Arena:
         seed: int,
         listeners: Sequence[str] = (*INSIDE, *OUTSIDE),
         publishers: int = 2,
+        consumers: int = 0,
     ) -> None:
         self._rig = rig
         url = rig.url
@@ -175,6 +178,7 @@ class Arena:
         self.listeners = [
             self._actor(way, url if way in INSIDE else place, n) for n, way in enumerate(listeners)
         ]
+        self.consumers = [self._actor("consumer", url, n) for n in range(consumers)]
 
     def _actor(self, role: str, url: str, number: int) -> Actor:
         who = f"{role}-{number}"
@@ -186,6 +190,8 @@ class Arena:
         try:
             if self.gateway is not None:
                 await self.gateway.start()
+            if self.consumers:
+                await make_tally(self._rig.direct_url)
             for one in self.actors:
                 one.start()
             await self.progress(1)
@@ -201,7 +207,7 @@ class Arena:
 
     @property
     def actors(self) -> list[Actor]:
-        return [*self.publishers, *self.listeners]
+        return [*self.publishers, *self.listeners, *self.consumers]
 
     def check(self) -> None:
         """Raise when a process failed by itself."""
@@ -217,11 +223,14 @@ class Arena:
         before = {id(one): one.size() for one in self.actors}
         wanted = {id(one): size for one in self.publishers}
 
+        def lag(one: Actor) -> bool:
+            return one.size() < before[id(one)] + wanted.get(id(one), 1)
+
         def behind() -> list[Actor]:
             self.check()
-            return [
-                one for one in self.actors if one.size() < before[id(one)] + wanted.get(id(one), 1)
-            ]
+            found = [one for one in (*self.publishers, *self.listeners) if lag(one)]
+            # One of them works, the others wait for its lease.
+            return found + self.consumers * all(map(lag, self.consumers))
 
         try:
             await until(lambda: not behind(), lambda: f"no progress of {behind()}", PATIENCE)
@@ -257,15 +266,38 @@ class Arena:
                 lambda: "a listener did not hear of the end",
                 PATIENCE,
             )
+        effects = await self._effects()
         self.check()
-        return await self._gather()
+        return await self._gather(effects)
+
+    async def _effects(self) -> Sequence[Effect] | None:
+        """Wait until the consumers had the end of every channel, let them go, and read the tally.
+
+        Whatever they did twice is then done as well.
+        """
+        if not self.consumers:
+            return None
+        ends = {(channel, end_of(channel)["n"]) for channel in CHANNELS}
+        deadline = time.monotonic() + PATIENCE
+        while not ends <= set(await effects_of(self._rig.direct_url)):
+            if time.monotonic() > deadline:
+                break  # the checker says what is missing
+            await asyncio.sleep(POLL)
+        for one in self.consumers:
+            one.signal(signal.SIGTERM)
+        await until(
+            lambda: not any(one.is_running for one in self.consumers),
+            lambda: f"consumers do not end: {self.consumers}",
+            PATIENCE,
+        )
+        return await effects_of(self._rig.direct_url)
 
     async def _mark_end(self) -> None:
         async with line_at(self._rig.direct_url) as line:
             for channel in CHANNELS:
                 await _persist(lambda name=channel: line.publish(name, end_of(name), key="end"))
 
-    async def _gather(self) -> Evidence:
+    async def _gather(self, effects: Sequence[Effect] | None) -> Evidence:
         lines = [words for one in self.publishers for words in one.lines()]
         epoch, stored = await read_line(self._rig.direct_url)
         return Evidence(
@@ -274,6 +306,7 @@ class Arena:
             log=stored,
             listenings=[one for actor in self.listeners for one in _listenings(actor)],
             refused=_refusals(lines),
+            effects=effects,
         )
 
 

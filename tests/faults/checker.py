@@ -1,6 +1,6 @@
 """The checker: from what everybody wrote down to what was lost, and to every broken promise.
 
-Pure: the evidence goes in, a verdict comes out. Its rules are guarantees 1 to 3:
+Pure: the evidence goes in, a verdict comes out. Its rules are guarantees 1 to 3 and 6:
 
 * ``durable``: an acknowledged publish is in the log, under the ids that it was given.
 * ``once``: nothing is in the log twice; a group is there whole or not at all.
@@ -9,6 +9,7 @@ Pure: the evidence goes in, a verdict comes out. Its rules are guarantees 1 to 3
   listener sees ids increase, and nothing twice, also over its own death.
 * ``truth``: what a listener was told is what the log holds.
 * ``told``: a listener has every message after its start, or was told what is gone.
+* ``effects``: what a durable consumer does about a message is done once, in its channel's order.
 * ``outcome``: a publish that raised is not in the log, unless it said that this is not known.
 
 A message that is gone is lost silently, unless the line's epoch changed and whoever listens was
@@ -96,6 +97,7 @@ class Evidence:
         log: The line's messages in the end, in the order they were read.
         listenings: The listeners' records.
         refused: What publishes raised, by nonce.
+        effects: Channel and nonce of what a durable consumer did, in its order; None without one.
     """
 
     acks: Sequence[Ack]
@@ -103,6 +105,7 @@ class Evidence:
     log: Sequence[Stored]
     listenings: Sequence[Listening] = ()
     refused: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    effects: Sequence[tuple[str, str]] | None = None
 
 
 class Breach(NamedTuple):
@@ -125,6 +128,7 @@ class Verdict:
         doubtful: Publishes that raised and yet are stored: the answer was lost with the link.
         messages: Acknowledged publishes.
         heard: Messages told to listeners.
+        effects: What a durable consumer did.
     """
 
     breaches: list[Breach] = field(default_factory=list)
@@ -134,6 +138,7 @@ class Verdict:
     doubtful: int = 0
     messages: int = 0
     heard: int = 0
+    effects: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -154,6 +159,8 @@ def examine(evidence: Evidence) -> Verdict:
         verdict.resets += [(listening.who, one) for one in gaps if one.reason == "reset"]
         check = _by_channel if listening.by_channel else _by_line
         check(listening, evidence, verdict)
+    if evidence.effects is not None:
+        _check_effects(evidence.effects, evidence.log, verdict)
     stored = {one.nonce for one in evidence.log}
     answered = {one.nonce for one in evidence.acks}  # those that were asked again under their key
     doubtful = (evidence.refused.keys() & stored) - answered
@@ -221,6 +228,28 @@ def _publishers_order(acks: Iterable[Ack]) -> Iterator[Breach]:
         if ack.global_id <= last.get(place, 0):
             yield Breach("order", ack.task, f"{ack.global_id} after {last[place]}")
         last[place] = ack.global_id
+
+
+def _check_effects(
+    effects: Sequence[tuple[str, str]], log: Iterable[Stored], verdict: Verdict
+) -> None:
+    verdict.effects = len(effects)
+    counts = Counter(effects)
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for one in log:
+        wanted[one.channel].append(one.nonce)
+        if (times := counts.pop((one.channel, one.nonce), 0)) != 1:
+            verdict.breaches.append(Breach("effects", one.nonce, f"{times} effects of {one}"))
+            if not times:
+                verdict.lost_silently.add(one.nonce)
+    for channel, nonce in counts:
+        verdict.breaches.append(Breach("effects", nonce, f"nothing on {channel} has this effect"))
+    done: dict[str, list[str]] = defaultdict(list)
+    for channel, nonce in effects:
+        done[channel].append(nonce)
+    for channel, nonces in wanted.items():
+        if sorted(nonces) == sorted(done[channel]) and nonces != done[channel]:
+            verdict.breaches.append(Breach("effects", channel, "effects are not in order"))
 
 
 class _Era:

@@ -27,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         strikes: How often the fault struck.
         messages: Acknowledged publishes.
         heard: Messages told to listeners.
+        effects: What a durable consumer did.
         lost_silently: Messages lost without a word.
         lost_announced: Messages that are gone and were said to be.
         doubtful: Publishes that raised and are stored all the same.
@@ -39,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     strikes: int = 0
     messages: int = 0
     heard: int = 0
+    effects: int = 0
     lost_silently: int = 0
     lost_announced: int = 0
     doubtful: int = 0
@@ -59,6 +61,7 @@ def row_of(cells: Iterable[Cell]) -> Row:
         strikes=sum(one.strikes for one in runs),
         messages=sum(one.messages for one in verdicts),
         heard=sum(one.heard for one in verdicts),
+        effects=sum(one.effects for one in verdicts),
         lost_silently=sum(len(one.lost_silently) for one in verdicts),
         lost_announced=sum(len(one.lost_announced) for one in verdicts),
         doubtful=sum(one.doubtful for one in verdicts),
@@ -91,10 +94,14 @@ def page(rows: Iterable[Row]) -> str:
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:
-    yield "| engine | fault | times | acknowledged | heard | lost silently | lost, announced |"
-    yield "|---|---|--:|--:|--:|--:|--:|"
+    yield (
+        "| engine | fault | times | acknowledged | heard | effects "
+        "| lost silently | lost, announced |"
+    )
+    yield "|---|---|--:|--:|--:|--:|--:|--:|"
     for one in rows:
-        counts = (one.strikes, one.messages, one.heard, one.lost_silently, one.lost_announced)
+        told = (one.strikes, one.messages, one.heard, one.effects)
+        counts = (*told, one.lost_silently, one.lost_announced)
         numbers = " | ".join(f"{count:,}" for count in counts)
         yield f"| {one.engine} | {one.fault} | {numbers} |"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.faults.arena import INSIDE, OUTSIDE, Arena
 from tests.faults.checker import Evidence, Verdict, examine
 from tests.faults.rigs import RIGS
-from tests.faults.strikes import ANNOUNCED, STRIKES
+from tests.faults.strikes import ANNOUNCED, CONSUMERS, STRIKES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Cell:
         rules = sorted({one.rule for one in verdict.breaches})
         text = (
             f"{self.engine} | {self.fault} | seed {self.seed}: {verdict.messages} messages, "
-            f"{verdict.heard} heard, {self.strikes} strikes, "
+            f"{verdict.heard} heard, {verdict.effects} effects, {self.strikes} strikes, "
             f"{len(verdict.lost_silently)} lost silently, "
             f"{len(verdict.lost_announced)} announced, "
             f"{len(verdict.resets)} resets told, {verdict.doubtful} doubtful, "
@@ -80,7 +80,7 @@ async def run_cell(
         # message_bus's protocol knows no epoch: it cannot be told of a reset that was outgrown.
         listeners = [way for way in listeners if way != "long-poll"]
     async with RIGS[engine]() as rig:
-        arena = Arena(rig, seed=seed, listeners=listeners)
+        arena = Arena(rig, seed=seed, listeners=listeners, consumers=CONSUMERS.get(engine, 0))
         async with arena.running():
             for number in range(strikes):
                 await STRIKES[engine][faults[number % len(faults)]](arena, rig)

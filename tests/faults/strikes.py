@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tests.faults.arena import PATIENCE, Arena, until
 from tests.faults.rigs import NatsClusterRig, NetworkRig, PostgresRig, RedisRig, Rig
+from trunkline.store.lease import LASTS
 from trunkline.testing import faults
 from trunkline.testing.faults import FaultProxy
 
@@ -46,6 +47,29 @@ async def kill_listener(arena: Arena, rig: Rig) -> None:
     one.kill9()
     await asyncio.sleep(arena.chance.uniform(0, 0.3))
     one.restart()
+
+
+async def kill_consumer(arena: Arena, rig: Rig) -> None:
+    """Kill a consumer, as often as not the one that has the lease; start it again."""
+    one = arena.chance.choice(arena.consumers)
+    one.kill9()
+    await asyncio.sleep(arena.chance.uniform(0, 0.3))
+    one.restart()
+
+
+async def freeze_consumer(arena: Arena, rig: Rig) -> None:
+    """Stop a consumer where it stands for longer than its lease lasts; then it finds out."""
+    one, *others = arena.chance.sample(arena.consumers, len(arena.consumers))
+    size = sum(other.size() for other in others)
+    faults.freeze(one.pid)
+    try:
+        # In the midst of a transaction it holds a SQLite file: then nobody can take over.
+        with contextlib.suppress(AssertionError):
+            await until(
+                lambda: sum(other.size() for other in others) > size, lambda: "held up", 2 * LASTS
+            )
+    finally:
+        faults.thaw(one.pid)
 
 
 async def kill_gateway(arena: Arena, rig: Rig) -> None:
@@ -201,10 +225,16 @@ NETWORK: Mapping[str, Strike] = {
     "connection frozen": freeze_link,
     "connection slowed": slow_link,
 }
+#: How many processes share a durable consumer, on engines that can keep its checkpoint.
+CONSUMERS: Mapping[str, int] = {"sqlite": 2, "postgres": 2}
+CONSUMING: Mapping[str, Strike] = {
+    "consumer killed": kill_consumer,
+    "consumer frozen": freeze_consumer,
+}
 #: By engine, in the order of the table.
 STRIKES: Mapping[str, Mapping[str, Strike]] = {
-    "sqlite": EVERYWHERE,
-    "postgres": {**EVERYWHERE, **NETWORK, "engine restarted": restart_engine},
+    "sqlite": {**EVERYWHERE, **CONSUMING},
+    "postgres": {**EVERYWHERE, **CONSUMING, **NETWORK, "engine restarted": restart_engine},
     "redis": {**EVERYWHERE, **NETWORK, "flushed": flush, "failed over": fail_over},
     "nats": {**EVERYWHERE, **NETWORK},
     "nats cluster": {

@@ -207,3 +207,29 @@ def test_refused_for_certain_yet_stored():
     acks = [one for one in ACKS if one.nonce != "p.1"]
     refused = {"p.1": frozenset({"LogUnavailableError"}), "never": frozenset({"LogError"})}
     assert rules(examine(evidence(acks=acks, refused=refused))) == {"outcome"}
+
+
+EFFECTS = [(one.channel, one.nonce) for one in LOG]
+
+
+def test_effects_once_each_and_in_order():
+    """What was done once for each message, in each channel's order, is well."""
+    found = examine(evidence(effects=EFFECTS))
+    assert found.is_clean
+    assert found.effects == len(LOG)
+
+
+@pytest.mark.parametrize("number", range(len(EFFECTS)))
+def test_effect_that_is_lost_doubled_or_invented(number):
+    """A message without effect, one with two, and an effect of no message are found."""
+    found = examine(evidence(effects=without(EFFECTS, number)))
+    assert (rules(found), found.lost_silently) == ({"effects"}, {EFFECTS[number][1]})
+    assert rules(examine(evidence(effects=[*EFFECTS, EFFECTS[number]]))) == {"effects"}
+    assert rules(examine(evidence(effects=[*EFFECTS, ("/other", "x")]))) == {"effects"}
+
+
+def test_effects_out_of_order():
+    """Two effects of one channel that changed places are found."""
+    mine = [one for one in EFFECTS if one[0] == A]
+    rest = [one for one in EFFECTS if one[0] != A]
+    assert rules(examine(evidence(effects=[*rest, *reversed(mine)]))) == {"effects"}

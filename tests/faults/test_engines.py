@@ -18,9 +18,9 @@ async def strike(engine, *faults, listeners, seed=7):
 
 async def test_sqlite_loses_nothing():
     """Processes on one file die, freeze and find the disk full."""
-    faults = ("publisher killed", "gateway killed", "disk full")
+    faults = ("publisher killed", "gateway killed", "disk full", "consumer killed")
     verdict = await strike("sqlite", *faults, listeners=["line", "websocket"])
-    assert verdict.messages > 100
+    assert verdict.effects >= verdict.messages > 100
 
 
 async def test_redis_loses_nothing():
@@ -39,9 +39,9 @@ async def test_redis_tells_what_it_loses():
 
 async def test_postgres_loses_nothing():
     """PostgreSQL dies, is restarted mid-commit, and its connections break."""
-    faults = ("engine killed", "connection cut", "engine restarted")
+    faults = ("engine killed", "connection cut", "engine restarted", "consumer frozen")
     verdict = await strike("postgres", *faults, listeners=["handler", "websocket"])
-    assert verdict.messages > 100
+    assert verdict.effects >= verdict.messages > 100
 
 
 async def test_nats_loses_nothing():
