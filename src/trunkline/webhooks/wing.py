@@ -15,6 +15,7 @@ from trunkline.sql.database import Database
 from trunkline.webhooks.apps import Apps
 from trunkline.webhooks.catalogue import Catalogue
 from trunkline.webhooks.connections import Connections
+from trunkline.webhooks.delivery import Delivery, read_options
 from trunkline.webhooks.demuxer import Demuxer, demuxer_class
 from trunkline.webhooks.entry import EntryVerifier, StoredTokens
 from trunkline.webhooks.firing import CUSTOM, PLAIN, Firing
@@ -52,6 +53,8 @@ class Webhooks:
         apps: The apps.
         connections: Their installations on accounts.
         transmissions: What was, and is to be, sent.
+        delivery: What sends it.
+        endpoints: Where it goes, for operators.
 
     Raises:
         ConfigError: The settings make no sense.
@@ -66,9 +69,13 @@ class Webhooks:
         self._firing = Firing(
             premises, self._catalogue, demuxer_class(options.demuxer), self.resolve_now
         )
-        self._transmitter: Transmitter | None = None
         self._services: list[Service] = []
         clock = premises.clock
+        self.delivery = Delivery(
+            self._database, clock, self.look_up, read_options(options.delivery)
+        )
+        self.endpoints = self.delivery.endpoints
+        self._transmitter: Transmitter | None = self.delivery
         self.apps = Apps(self._database, self._vault, options, clock)
         self.connections = Connections(self._database, self.apps, clock)
         self.transmissions = Transmissions(self._database, clock)
@@ -218,14 +225,16 @@ class Webhooks:
         self._services = []
         if keep is not None:
             self._services.append(Purger(self.transmissions, keep=keep, every=every))
+        self.delivery.open(self._own_database)
 
     async def close(self) -> None:
         """Forget what belonged to the open line."""
+        await self.delivery.close()
         self.__dict__.pop("_preparation", None)
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs besides the consumers."""
-        return tuple(self._services)
+        return (*self._services, *self.delivery.services())
 
     # -- inside -------------------------------------------------------------------------------
 
