@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from trunkline.channels.consumers import Consumers, ConsumerState
 from trunkline.cli.outcome import USAGE, fail
+from trunkline.cli.table import moment, print_table
 from trunkline.store.parked_table import ParkedMessage
 
 
@@ -21,7 +21,7 @@ async def print_list(consumers: Consumers, *, as_json: bool) -> None:
         for one in found:
             print(json.dumps(_object(one)))
         return
-    _print_table(
+    print_table(
         ("consumer", "status", "behind", "parked", "holder", "channels"),
         (
             (
@@ -45,11 +45,11 @@ async def print_one(consumers: Consumers, name: str, *, as_json: bool) -> None:
         print(json.dumps({**told, "gaps": [gap._asdict() for gap in gaps]}))
         return
     told["channels"] = " ".join(one.channels)
-    told["moved_at"] = _clock(one.moved_at)
+    told["moved_at"] = moment(one.moved_at)
     told["keep"] = "" if one.keep is None else json.dumps(told["keep"])
-    _print_table(("", ""), ((name, value) for name, value in told.items()))
+    print_table(("", ""), ((name, value) for name, value in told.items()))
     for gap in gaps:
-        print(f"gap ({gap.reason}) after {gap.position} up to {gap.floor}, {_clock(gap.met_at)}")
+        print(f"gap ({gap.reason}) after {gap.position} up to {gap.floor}, {moment(gap.met_at)}")
 
 
 async def print_lag(consumers: Consumers, name: str, *, as_json: bool) -> None:
@@ -70,7 +70,7 @@ def print_parked(found: Sequence[ParkedMessage], *, as_json: bool) -> None:
         for one in found:
             print(json.dumps(_parked(one)))
         return
-    _print_table(
+    print_table(
         ("number", "state", "tries", "key", "channel", "id", "error"),
         (
             (
@@ -123,18 +123,3 @@ def _parked(one: ParkedMessage) -> dict[str, Any]:
         "due_at": one.due_at,
         "parked_at": one.parked_at,
     }
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*titles, box=None, header_style="bold", pad_edge=False, show_header=any(titles))
-    for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
-    Console(soft_wrap=True).print(table)
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from trunkline.errors import ConfigError
 from trunkline.model import codec
 from trunkline.sql.database import Row
 from trunkline.webhooks.errors import SignalError
-from trunkline.webhooks.settings import BODIES, FORMATS
 from trunkline.webhooks.signal import NAME, WILDCARD
 
 #: Signals that an app may ask for.
@@ -34,8 +34,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         signals: What it asks for; ``*`` for all.
         account_types: Accounts that may install it; none for all.
         configuration: Whatever the host keeps with it.
-        options: How it is delivered to: ``format`` (``standard``, ``demux`` or ``both``),
-            ``body`` (``standard``, ``cloudevents``, ``demux``), and what the delivery knows.
+        options: How it is delivered to: ``format`` (``standard``, ``cloudevents``, ``demux``,
+            ``both``), the retry schedule, and so on: see
+            :class:`trunkline.webhooks.delivery_options.EndpointOptions`.
         endpoint_id: Names where its signals go, or None.
         endpoint_state: ``enabled``, ``disabled``, or None.
         created_at: Unix seconds.
@@ -97,10 +98,22 @@ def check_app(app: App) -> App:
     for one in app.account_types:
         if not isinstance(one, str) or not NAME.match(one):
             raise SignalError(f"account type {one!r} must be a name")
-    for name, known in (("format", FORMATS), ("body", BODIES)):
-        if app.options.get(name, known[0]) not in known:
-            raise SignalError(f"{name} {app.options[name]!r}: one of {', '.join(known)}")
+    check_options(app.options)
     return app
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check how an app is delivered to.
+
+    Raises:
+        SignalError: An option makes no sense.
+    """
+    from trunkline.webhooks.delivery_options import EndpointOptions
+
+    try:
+        msgspec.convert(options, EndpointOptions)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise SignalError(f"options: {error}") from error
 
 
 def checked_signals(signals: Iterable[str]) -> tuple[str, ...]:

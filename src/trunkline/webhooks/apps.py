@@ -16,8 +16,8 @@ from trunkline.webhooks.app import App, app_of, check_app, checked_signals, json
 from trunkline.webhooks.entry import entry_link
 from trunkline.webhooks.errors import TakenError, UnknownAppError
 from trunkline.webhooks.granting import merged, regrant
-from trunkline.webhooks.settings import WebhookOptions
 from trunkline.webhooks.ring import ENTRY, SIGNAL, SecretInfo, SecretRing
+from trunkline.webhooks.settings import WebhookOptions
 from trunkline.webhooks.statements import Statements, statements_of
 from trunkline.webhooks.vault import Vault
 

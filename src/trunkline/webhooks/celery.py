@@ -44,7 +44,8 @@ def celery_demuxer(
     works = _Works(line)
 
     # A job that fails is tried again for as long as it takes: it is all there is of a signal.
-    @app.task(
+    app.task(
+        works.do,
         name=name,
         acks_late=True,
         autoretry_for=(Exception,),
@@ -54,8 +55,6 @@ def celery_demuxer(
         ignore_result=True,
         serializer="json",
     )
-    def work(job: dict[str, Any]) -> None:
-        works.do(job)
 
     class CeleryDemuxer(JobDemuxer):
         """Leave signals to Celery."""

@@ -51,7 +51,7 @@ def entry_link(
     if len(encoded) > LARGEST:
         raise SignalError(f"data for a URL has at most {LARGEST} bytes, not {len(encoded)}")
     claims: dict[str, Any] = {"data": codec.decode(encoded), "exp": math.ceil(now + ttl)}
-    if app.options.get("format", "standard") == "standard":
+    if app.options.get("format") not in {"demux", "both"}:
         claims |= {
             "iss": issuer,
             "aud": app.id,

@@ -143,7 +143,7 @@ class Desk:
         if one.body is not None:
             headers = {"content-type": "application/json"}
             return Outgoing(url=url, body=one.body, headers=headers, secrets=keys)
-        kind = options.get("body") or self._default_body(options)
+        kind = self._body_kind(str(options.get("format", "standard")))
         payload = await self._payload(one)
         try:
             body, headers = body_of(kind, one, payload, source=self._options.source)
@@ -151,8 +151,10 @@ class Desk:
             raise PayloadError(told(error)) from error
         return Outgoing(url=url, body=body, headers=headers, secrets=keys)
 
-    def _default_body(self, options: Mapping[str, Any]) -> str:
-        return "demux" if options.get("format") in {"demux", "both"} else self._options.body
+    def _body_kind(self, how: str) -> str:
+        if how in {"demux", "both"}:
+            return "demux"
+        return how if how == "cloudevents" else self._options.body
 
     def _endpoint(self, one: Transmission) -> Endpoint:
         endpoint = self.endpoints.get(one.endpoint_id)

@@ -10,8 +10,7 @@ import msgspec
 from trunkline.errors import ConfigError
 from trunkline.runtime import quantity
 
-#: How a request is signed, and what its body looks like.
-FORMATS: Final = ("standard", "demux", "both")
+#: What bodies look like.
 BODIES: Final = ("standard", "cloudevents", "demux")
 _DURATIONS: Final = frozenset(
     {"entry_ttl", "secret_grace", "keep", "purge_interval", "payload_timeout"}

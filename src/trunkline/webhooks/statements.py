@@ -146,7 +146,8 @@ def _apps() -> dict[str, str]:
         "app_of_indicator": f"SELECT {_APP} {joined} WHERE a.indicator = ?",
         "apps": f"SELECT {_APP} {joined} WHERE a.id > ? ORDER BY a.id LIMIT ?",
         "change_app": "UPDATE t:app SET name = ?, description = ?, indicator = ?, entry_url = ?, "
-        "signals = ?, account_types = ?, configuration = ?, options = ?, updated_at = ? WHERE id = ?",
+        "signals = ?, account_types = ?, configuration = ?, options = ?, "
+        "updated_at = ? WHERE id = ?",
         "remove_app": "DELETE FROM t:app WHERE id = ?",
         "remove_connections": "DELETE FROM t:connection WHERE app_id = ?",
         "remove_app_secrets": "DELETE FROM t:app_secret WHERE app_id = ?",

@@ -1,0 +1,125 @@
+"""``trunkline connections``: which app is installed where, and what it may hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trunkline.cli.flags import with_flags
+from trunkline.cli.outcome import ends_well
+from trunkline.cli.webhook_flags import (
+    AccountType,
+    After,
+    AppId,
+    ChoiceFlags,
+    Signals,
+    WebhookFlags,
+    app_id_of,
+    run,
+)
+
+if TYPE_CHECKING:
+    from trunkline.app import Trunkline
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See and change where apps are installed, and what accounts grant them.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Ident = Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SIGNAL]...", help="Which; all that wait, without any."),
+]
+
+
+@app.command("list")
+@ends_well
+@with_flags
+def list_all(
+    *,
+    after: After = "",
+    choice: ChoiceFlags,
+    flags: WebhookFlags,
+) -> None:
+    """Print connections: what is granted, and what waits for the account."""
+    from trunkline.cli import webhook_tables as tables
+
+    async def act(line: Trunkline) -> None:
+        found = await line.connections.list(after=after, **await choice.read(line))
+        tables.print_connections(found, as_json=flags.json)
+
+    run(flags, act)
+
+
+@app.command()
+@ends_well
+@with_flags
+def connect(
+    app_id: AppId,
+    account: Annotated[
+        str, typer.Argument(metavar="ACCOUNT", help="Digits are a number, '\"7\"' is text.")
+    ],
+    *,
+    account_type: AccountType = "account",
+    signal: Signals = None,
+    flags: WebhookFlags,
+) -> None:
+    """Install an app on an account."""
+    from trunkline.cli import webhook_tables as tables
+    from trunkline.webhooks.keys import read_key
+
+    async def act(line: Trunkline) -> None:
+        one = await line.connections.connect(
+            await app_id_of(line, app_id),
+            account_id=read_key(account),
+            account_type=account_type,
+            signals=signal or None,
+        )
+        tables.tell(one.id, "connected", as_json=flags.json)
+
+    run(flags, act)
+
+
+@app.command()
+@ends_well
+@with_flags
+def grant(connection: Ident, signals: Names = None, *, flags: WebhookFlags) -> None:
+    """Let an app hear signals."""
+    from trunkline.cli import webhook_tables as tables
+
+    async def act(line: Trunkline) -> None:
+        one = await line.connections.grant(connection, *(signals or ()))
+        tables.tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
+
+    run(flags, act)
+
+
+@app.command()
+@ends_well
+@with_flags
+def decline(connection: Ident, signals: Names = None, *, flags: WebhookFlags) -> None:
+    """Keep an app from signals, granted or not."""
+    from trunkline.cli import webhook_tables as tables
+
+    async def act(line: Trunkline) -> None:
+        one = await line.connections.decline(connection, *(signals or ()))
+        tables.tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
+
+    run(flags, act)
+
+
+@app.command()
+@ends_well
+@with_flags
+def disconnect(connection: Ident, *, flags: WebhookFlags) -> None:
+    """Remove an app from an account; what is queued for it there is not sent any more."""
+    from trunkline.cli import webhook_tables as tables
+
+    async def act(line: Trunkline) -> None:
+        await line.connections.disconnect(connection)
+        tables.tell(connection, "disconnected", as_json=flags.json)
+
+    run(flags, act)
