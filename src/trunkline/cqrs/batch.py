@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trunkline.channels.transaction import LineTransaction
+from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.job import CommandJob
-from trunkline.cqrs.loop import Frame
 from trunkline.cqrs.plan import CommandPlan
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Scope

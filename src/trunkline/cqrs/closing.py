@@ -119,7 +119,7 @@ def tag_rows(staged: Any, receipts: Sequence[Receipt]) -> list[tuple[str, str, i
         (
             one.draft.channel.site_id or "",
             tag,
-            receipts[one.index].global_id,
+            receipts[one.place].global_id,
             header.type or header.name,
         )
         for one in staged

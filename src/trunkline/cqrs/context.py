@@ -87,8 +87,6 @@ class Context:
         "name",
         "nest",
         "outputs",
-        "outputs",
-        "saga",
         "saga",
         "site_id",
         "spans",
@@ -113,9 +111,6 @@ class Context:
         self.saga: SagaRecord | None = None
         self.spans: list[Span] = []
         self.children: list[Context] = []
-        #: What the command's saga steps gave back, by their names; and the saga's own record.
-        self.outputs: Mapping[str, Any] = {}
-        self.saga: Any = None
         self._events = 0
 
     def next_event(self) -> int:

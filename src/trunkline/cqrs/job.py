@@ -10,8 +10,9 @@ from trunkline.channels.wing import WingedBus
 from trunkline.cqrs.closing import BoundaryMovedError
 from trunkline.cqrs.command import Recorded
 from trunkline.cqrs.context import Context
+from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.keys import fingerprint, kept
-from trunkline.cqrs.loop import Frame, Loop, Steps
+from trunkline.cqrs.loop import Loop, Steps
 from trunkline.cqrs.plan import CommandPlan
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Scope, Staged, Target
@@ -119,7 +120,7 @@ class CommandJob:
         result = self.result
         if receipts and self.staged:
             result.events = tuple(
-                placed(one.recorded, receipts[one.index].global_id) for one in self.staged
+                placed(one.recorded, receipts[one.place].global_id) for one in self.staged
             )
         if receipts:
             result.position = receipts[-1].position

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from trunkline.cqrs.closing import Closing
+from trunkline.cqrs.closing import Closing, KeyTakenError
 from trunkline.cqrs.member import Member
 from trunkline.cqrs.queue import Queue, own
 from trunkline.cqrs.scope import Commit, Scope, Stores
@@ -51,18 +51,13 @@ class LocalGroups:
     async def _lead_one(self) -> None:
         commit = Commit(self._stores)
         stored: list[Member] = []
+        late: list[tuple[Member, Exception]] = []
         try:
             async with self._log.transaction() as transaction:
-                until = self._loop.time() + BUDGET
-                while (member := self._queue.pop()) is not None:
-                    stored.append(member)
-                    if not await self._run(member, transaction, commit):
-                        stored.remove(member)
-                    if len(stored) >= MEMBERS or self._loop.time() > until:
-                        break
+                await self._fill(transaction, commit, stored, late)
         except BaseException as error:
             commit.give_up()
-            for member in stored:
+            for member in (*stored, *(one for one, _ in late)):
                 member.fail(own(error))
             if not isinstance(error, Exception):
                 raise
@@ -70,9 +65,34 @@ class LocalGroups:
         commit.settle()
         for member in stored:
             member.stored()
+        for member, error in late:
+            member.fail(error)
 
-    async def _run(self, member: Member, transaction: JointTransaction, commit: Commit) -> bool:
-        """Run one in a savepoint; tell whether it stays."""
+    async def _fill(
+        self,
+        transaction: JointTransaction,
+        commit: Commit,
+        stored: list[Member],
+        late: list[tuple[Member, Exception]],
+    ) -> None:
+        """Run whoever waits, until there are enough or their time is over."""
+        until = self._loop.time() + BUDGET
+        while len(stored) < MEMBERS and (member := self._queue.pop()) is not None:
+            stored.append(member)
+            error = await self._run(member, transaction, commit)
+            if error is not None:
+                stored.remove(member)
+                if isinstance(error, KeyTakenError):
+                    late.append((member, error))  # by one that may not be committed yet
+                else:
+                    member.fail(error)
+            if self._loop.time() > until:
+                return
+
+    async def _run(
+        self, member: Member, transaction: JointTransaction, commit: Commit
+    ) -> BaseException | None:
+        """Run one in a savepoint, and return why it does not stay."""
         scope = Scope(UnitOfWork(transaction), transaction, commit)
         await transaction.set_savepoint(_SAVEPOINT)
         error = await member.run(scope, transaction)
@@ -82,7 +102,6 @@ class LocalGroups:
         if error is None:
             await transaction.release_savepoint(_SAVEPOINT)
             commit.add(scope.staged)
-            return True
-        await transaction.undo_savepoint(_SAVEPOINT)
-        member.fail(error)
-        return False
+        else:
+            await transaction.undo_savepoint(_SAVEPOINT)
+        return error

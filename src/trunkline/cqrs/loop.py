@@ -7,10 +7,9 @@ dispatchers and processors by priority. Whatever raises ends the command.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.aggregate import Aggregate, stream_of
@@ -18,12 +17,14 @@ from trunkline.cqrs.catalog import encode_header
 from trunkline.cqrs.command import Command, Event, Header, Recorded, stored
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.decision import called, outcomes
-from trunkline.cqrs.errors import CommandError, HandlerError, NestingError
+from trunkline.cqrs.errors import HandlerError, NestingError
+from trunkline.cqrs.frame import Frame, watched
 from trunkline.cqrs.handler import DEFER, FAIL, ISOLATE, Handler, Role
 from trunkline.cqrs.plan import CommandPlan, Heard, Plan
 from trunkline.cqrs.result import On, Reply, Result
-from trunkline.cqrs.scope import Loaded, Scope
-from trunkline.errors import ConfigError, TrunklineError, UsageError
+from trunkline.cqrs.scope import Scope
+from trunkline.cqrs.state_cache import Loaded
+from trunkline.errors import ConfigError, UsageError
 from trunkline.model import codec
 from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.message import Draft
@@ -50,31 +51,6 @@ class Steps(Protocol):
         """Mark the saga as done, inside the command's transaction."""
 
 
-class Frame(NamedTuple):
-    """Be one command on its way.
-
-    Args:
-        plan: What it runs through.
-        command: The command, valid.
-        ctx: What is known of it.
-        scope: What it has in hand.
-        tx: The transaction as handlers see it.
-        result: What it comes to.
-    """
-
-    plan: CommandPlan
-    command: Any
-    ctx: Context
-    scope: Scope
-    tx: LineTransaction
-    result: Result
-
-    @property
-    def supplies(self) -> dict[str, Any]:
-        """Return what handlers may ask for, by role."""
-        return {"tx": self.tx, "ctx": self.ctx}
-
-
 class Loop:
     """Run commands inside transactions.
 
@@ -96,7 +72,7 @@ class Loop:
     # -- before the transaction ---------------------------------------------------------------
 
     async def hooked(
-        self, hooks: tuple[Heard, ...] | list[Heard], command: Any, ctx: Context, plan: CommandPlan
+        self, hooks: Sequence[Heard], command: Any, ctx: Context, plan: CommandPlan
     ) -> Any:
         """Run hooks one after another, and check again what each changed."""
         for hook, params in hooks:
@@ -389,25 +365,3 @@ class Loop:
             depth=ctx.depth + 1,
         )
         return Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
-
-
-@asynccontextmanager
-async def watched(handler: Handler, subject: str, ctx: Context) -> AsyncIterator[None]:
-    """Note how long a handler took, and name it in what it raises."""
-    began = perf_counter()
-    what = ""
-    try:
-        yield
-    except TrunklineError as error:
-        what = str(error)
-        if isinstance(error, CommandError) and not error.trace_id:
-            error.trace_id = ctx.trace_id
-        raise
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        failed = HandlerError(handler.role, handler.name, subject, error)
-        failed.trace_id = ctx.trace_id
-        raise failed from error
-    finally:
-        took = perf_counter() - began
-        ctx.spans.append((handler.role.value, handler.name, began, took, what))

@@ -25,7 +25,7 @@ from trunkline.store.unit import UnitOfWork
 class Staged(NamedTuple):
     """Be an event that will be appended, and its place among the unit's drafts."""
 
-    index: int
+    place: int
     draft: Draft
     recorded: Recorded[Any]
 
@@ -242,7 +242,7 @@ class Scope:
         drafts, staged = self.unit.drafts, self._staged
         while staged:
             last = staged[-1]
-            if last.index < len(drafts) and drafts[last.index] is last.draft:
+            if last.place < len(drafts) and drafts[last.place] is last.draft:
                 break
             staged.pop()
         return staged

@@ -13,9 +13,10 @@ from trunkline.cqrs.closing import Closing, KeyTakenError, moved, tag_rows
 from trunkline.cqrs.command import Command, Recorded
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.errors import CommandError
+from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.job import CommandJob
 from trunkline.cqrs.keys import checked_key, fingerprint, repeated
-from trunkline.cqrs.loop import Frame, Loop, Steps
+from trunkline.cqrs.loop import Loop, Steps
 from trunkline.cqrs.member import Member
 from trunkline.cqrs.plan import Heard
 from trunkline.cqrs.queue import Queue
@@ -27,6 +28,9 @@ from trunkline.model.message import Receipt
 from trunkline.sql.database import Database
 from trunkline.store.command_table import CommandRow, Known
 from trunkline.store.unit import UnitOfWork
+
+#: How often a key is looked at that is taken by a command which is not committed yet.
+KEY_LOOKS = 10
 
 
 class Sender:
@@ -83,33 +87,36 @@ class Sender:
         try:
             command = await loop.hooked(plan.after, command, ctx, plan)
             return await self._commit(job, command)
-        except OutcomeUnknownError:
-            raise  # whoever finds the saga later settles it by the command's key
         except BaseException as error:
+            # Also when the outcome is not known: the saga ends in the command's own transaction,
+            # so that it is taken back only if that was not committed.
             if not job.is_stored:
                 await steps.compensate(ctx, error)
             raise
 
     async def _commit(self, job: CommandJob, command: Any) -> Result:
         job.aim(command)
-        member = Member(job)
-        try:
-            await self._queue.submit(member)
-        except KeyTakenError:
-            known = await self._known(job.ctx)
-            if known is None:
-                raise
-            if job.steps is not None:
-                await job.steps.compensate(job.ctx, KeyTakenError("the key was used meanwhile"))
-            return await self._repeated(known, job)
-        except OutcomeUnknownError as error:
-            if not await self._is_stored(job.row, error):
-                raise
-        finally:
-            job.is_stored = member.is_stored
-        if member.scope is not None:
-            await member.scope.unit.settle()
-        return job.placed(member.receipts)
+        for _ in range(KEY_LOOKS):
+            member = Member(job)
+            try:
+                await self._queue.submit(member)
+            except KeyTakenError:
+                # By a command that may not be committed yet, and may never be.
+                known = await self._known(job.ctx)
+                if known is not None:
+                    if job.steps is not None:
+                        await job.steps.compensate(job.ctx, KeyTakenError("its key was used"))
+                    return await self._repeated(known, job)
+                continue
+            except OutcomeUnknownError as error:
+                if not await self._is_stored(job.row, error):
+                    raise
+            finally:
+                job.is_stored = member.is_stored
+            if member.scope is not None:
+                await member.scope.unit.settle()
+            return job.placed(member.receipts)
+        raise KeyTakenError(f"the key {job.ctx.key!r} is used by commands that don't end")
 
     async def send_many(self, loop: Loop, commands: Sequence[Command], origin: Origin) -> Result:
         """Run several commands in one transaction, all or none."""

@@ -16,9 +16,10 @@ from trunkline.cqrs.closing import Closing
 from trunkline.cqrs.command import Command
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.domain import Domain
+from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler
 from trunkline.cqrs.local_groups import LocalGroups
-from trunkline.cqrs.loop import Frame, Loop, Steps
+from trunkline.cqrs.loop import Loop, Steps
 from trunkline.cqrs.plan import CommandPlan, Plan
 from trunkline.cqrs.plan import Heard as Listener
 from trunkline.cqrs.queue import Queue
@@ -29,7 +30,7 @@ from trunkline.cqrs.scope import Scope, Stores
 from trunkline.cqrs.sender import Sender
 from trunkline.cqrs.state_cache import CACHED, StateCache
 from trunkline.errors import ConfigError, LineClosedError, UsageError
-from trunkline.model.message import Message
+from trunkline.model.message import Draft, Message
 from trunkline.runtime.loops import repeat, supervise
 from trunkline.runtime.service import Service
 from trunkline.sql.database import Database, Dialect
@@ -244,7 +245,7 @@ class Commands:
         self._premises.store.publish_now(tx, [draft])
         return key
 
-    def _queued(self, command: Command, origin: Origin) -> Any:
+    def _queued(self, command: Command, origin: Origin) -> tuple[Draft, str]:
         plan = self._compiled().plan.command(type(command))
         key = origin.key or new_id(self._clock.now())
         waiting = queued(plan.validated(command), key, origin)
@@ -255,7 +256,7 @@ class Commands:
         origin = Origin(ctx.command_id, ctx.actor, ctx.site_id, ctx.correlation, ctx.causation)
         draft, key = self._queued(command, origin)
         scope.unit.stage([draft])
-        return str(key)
+        return key
 
     async def _run_queued(self, message: Message) -> None:
         waiting = read_queued(message)
