@@ -9,7 +9,9 @@ CommandError
 ├── HandlerError              a handler, hook or step raised what it should not
 ├── NestingError              commands or events lead to each other without end
 ├── UndecodableEventError     a stored event fits no type that is known, or can't be brought up
-└── NotFollowedError          an eventual handler that was waited for is not done; all is stored
+├── NotFollowedError          an eventual handler that was waited for is not done; all is stored
+├── ProjectionError           a projection can't be built: its code fails on an event
+└── ProjectionVersionError    a projection is ahead of this code, or behind it
 """
 
 from __future__ import annotations
@@ -102,6 +104,19 @@ class NotFollowedError(CommandError):
     def __init__(self, handler: str, why: str) -> None:
         super().__init__(f"the command is committed, but {handler} {why}")
         self.handler = handler
+
+
+class ProjectionError(CommandError):
+    """Report that a projection can't be built, for its code fails on an event."""
+
+    code = "projection-failed"
+
+
+class ProjectionVersionError(CommandError):
+    """Report that a projection's tables are of another version than this code's."""
+
+    status = 409
+    code = "projection-version"
 
 
 class UndecodableEventError(CommandError):

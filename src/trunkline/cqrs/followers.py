@@ -14,11 +14,16 @@ from trunkline.channels.consumer import ConsumerOptions
 from trunkline.channels.wing import Premises
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import EVENTS
+from trunkline.cqrs.naming import Naming, versioned
+from trunkline.cqrs.projection_build import Yard
+from trunkline.cqrs.projections import Projections
 from trunkline.cqrs.reaction import BATCH, Reaction
 from trunkline.cqrs.routes import RouteTable, route_table
 from trunkline.cqrs.waiting import Waiter, Waiting
 from trunkline.errors import ConfigError
 from trunkline.runtime.service import Service
+from trunkline.store.consumer_table import ConsumerTable
+from trunkline.store.projection_table import ProjectionTable
 
 if TYPE_CHECKING:
     from trunkline.cqrs.catalog import Catalog
@@ -41,23 +46,26 @@ class Followers:
         self._premises = premises
         self._commands = commands
         self._reactions: dict[str, Reaction] = {}
+        self.projections = Projections(self._handlers, self._yard, premises.bus.be_ready)
 
     # -- living -------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Declare a consumer for each eventual handler.
+        """Declare a consumer for each eventual handler, and see to the tables of projections.
 
         Raises:
             ConfigError: One makes no sense as a consumer.
+            ProjectionVersionError: Tables and code are of versions that can't work together.
         """
         self.declare()
+        await self.projections.open()
 
     async def close(self) -> None:
         """Do nothing: consumers end with the line."""
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs beside the consumers."""
-        return ()
+        return self.projections.services()
 
     def declare(self) -> None:
         """Declare consumers for the eventual handlers that have none yet. Idempotent.
@@ -65,12 +73,12 @@ class Followers:
         Raises:
             ConfigError: One makes no sense as a consumer.
         """
-        for handler in self._commands.plan.handlers.values():
+        for handler in self._handlers():
             if is_eventual(handler) and handler.name not in self._reactions:
                 self._reactions[handler.name] = self._declare(handler)
 
     def _declare(self, handler: Handler) -> Reaction:
-        reaction = Reaction(handler, self.catalog, self._commands.react)
+        reaction = self._reaction(handler, handler.naming)
         takes_lists = handler.signature.is_batch
         self._premises.bus.consume_records(
             consumer_name(handler),
@@ -81,6 +89,25 @@ class Followers:
             **_options(handler),
         )
         return reaction
+
+    def _reaction(self, handler: Handler, naming: Naming | None) -> Reaction:
+        return Reaction(handler, self.catalog, self._commands.react, naming=naming)
+
+    def _handlers(self) -> Iterable[Handler]:
+        return self._commands.plan.handlers.values()
+
+    def _yard(self) -> Yard:
+        premises = self._premises
+        log = premises.store.joint
+        database = log.database
+        return Yard(
+            bus=premises.bus,
+            log=log,
+            table=ProjectionTable(database),
+            consumers=ConsumerTable(database),
+            clock=premises.clock,
+            reaction=self._reaction,
+        )
 
     def catalog(self) -> Catalog:
         """Return the catalogue of events as it is now."""
@@ -94,7 +121,7 @@ class Followers:
         Raises:
             ConfigError: What was registered makes no sense.
         """
-        return route_table(self._commands.plan.handlers.values())
+        return route_table(self._handlers())
 
     def handler(self, one: Any) -> Handler:
         """Return an eventual handler.
@@ -107,7 +134,7 @@ class Followers:
         """
         found = [
             handler
-            for handler in self._commands.plan.handlers.values()
+            for handler in self._handlers()
             if one is handler or one is handler.function or one == handler.name
         ]
         if isinstance(one, str) and not found:
@@ -152,7 +179,7 @@ def is_eventual(handler: Handler) -> bool:
 
 def consumer_name(handler: Handler) -> str:
     """Return the name of a handler's consumer: its own, and a version from the second on."""
-    return handler.name if handler.version == 1 else f"{handler.name}.v{handler.version}"
+    return versioned(handler.name, handler.version)
 
 
 def _options(handler: Handler) -> ConsumerOptions:

@@ -111,3 +111,8 @@ def tables_of(handler: str, given: Mapping[str, str | Sequence[str]]) -> dict[st
             )
         tables[name] = statements
     return tables
+
+
+def versioned(name: str, version: int) -> str:
+    """Return the name of a handler's consumer: its own, and its version from the second on."""
+    return name if version == 1 else f"{name}.v{version}"

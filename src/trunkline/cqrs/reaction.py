@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.catalog import Catalog
 from trunkline.cqrs.command import Recorded
+from trunkline.cqrs.context import Context, Origin
 from trunkline.cqrs.decision import called, outcomes
 from trunkline.cqrs.errors import HandlerError
 from trunkline.cqrs.handler import Handler, Role
@@ -60,8 +61,8 @@ class Reaction:
                 f"{handler.name} takes a list: only projectors do, for each event that leads to "
                 "commands or events is their cause"
             )
-        only_writes = handler.role is Role.PROJECTOR and not handler.signature.wants("ctx")
-        self._only_writes = only_writes or handler.signature.is_batch
+        self._only_writes = handler.role is Role.PROJECTOR
+        self._wants_ctx = handler.signature.wants("ctx")
 
     async def take(self, record: Record, tx: LineTransaction) -> None:
         """Handle one event.
@@ -71,7 +72,9 @@ class Reaction:
         """
         heard = self.hearing.heard(record)
         if self._only_writes:
-            supplies = {"tx": self._bound(tx), "recorded": heard.recorded}
+            supplies: dict[str, Any] = {"tx": self._bound(tx), "recorded": heard.recorded}
+            if self._wants_ctx:
+                supplies["ctx"] = _context(heard.recorded, record)
             await self._call(heard.recorded.event, heard.recorded.name, heard.params, supplies)
         else:
             await self._react(self.handler, heard, record.channel.site_id, tx)
@@ -103,3 +106,10 @@ class Reaction:
                 f"the projector {handler.name} gave back events or commands: let a dispatcher or "
                 "a processor do that"
             )
+
+
+def _context(recorded: Recorded[Any], record: Record) -> Context:
+    """Return what is known of the command that led to an event."""
+    header, site_id = recorded.headers, record.channel.site_id
+    origin = Origin(None, header.actor, site_id, header.correlation, header.causation)
+    return Context(header.command, recorded.name, header.domain, origin)
