@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from bench import (
     consuming,
+    entities,
     fanout,
     guests,
     holding,
@@ -41,6 +42,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "waking": waking.measure,
     "guests": guests.measure,
     "consumer": consuming.measure,
+    "entities": entities.measure,
 }
 
 

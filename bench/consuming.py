@@ -15,7 +15,8 @@ TARGET = 20_000
 
 def measure(plan: Plan) -> Iterator[Figure]:
     """Measure both kinds of handler, by turns."""
-    count = plan.rounds(MESSAGES) // 500 * 500
+    # A start lasts a good part of a second, so even a brief run needs many.
+    count = max(30_000, plan.rounds(MESSAGES) // 500 * 500)
     told: dict[str, list[Told]] = {kind: [] for kind in HANDLERS}
     for _ in range(plan.runs):
         for kind, mine in told.items():

@@ -31,6 +31,7 @@ ROWS = {
     "waking": ("Wake-up in another process", "waking"),
     "guests": ("Publishing inside guests' transactions", "guests"),
     "consumer": ("Durable consumer", "consumer"),
+    "entities": ("Entities", "entities"),
 }
 
 INTRODUCTION = """\
