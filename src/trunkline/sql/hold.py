@@ -24,6 +24,7 @@ class Hold:
     """
 
     is_long = False
+    is_small = False
 
     def __init__(self, *, limit: float, place: str) -> None:
         self._loop = asyncio.get_running_loop()

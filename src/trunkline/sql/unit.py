@@ -16,6 +16,10 @@ class Unit(Protocol):
     #: Whether :meth:`work` is long and belongs into the writer's thread, not on the loop.
     is_long: bool
 
+    @property
+    def is_small(self) -> bool:
+        """Tell whether, after :meth:`work`, there is little to commit and nothing to finish."""
+
     def work(self, connection: sqlite3.Connection) -> bool:
         """Do the reading and writing, and tell whether there is anything to commit."""
 

@@ -2,7 +2,8 @@
 
 Statements run on the event loop, which decides synchronously; whatever waits for another
 process, for a lock or for the disk runs in the writer's one thread. So no thread fights for
-the interpreter between two rows, and the loop never waits.
+the interpreter between two rows, and the loop never waits; except for small commits to a disk that
+is quick, see :mod:`trunkline.sql.haste`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from trunkline.errors import LogUnavailableError
 from trunkline.sql.connections import set_busy_timeout
 from trunkline.sql.courtesy import Courtesy
 from trunkline.sql.faults import fault_of, is_busy
+from trunkline.sql.haste import Haste
 from trunkline.sql.hold import Hold
 from trunkline.sql.turnstile import Turnstile
 from trunkline.sql.unit import Unit
@@ -29,6 +32,9 @@ from trunkline.sql.unit import Unit
 logger = logging.getLogger(__name__)
 
 Done = Callable[[Any, BaseException | None], None]
+
+#: Pages of the write-ahead log after which a commit checkpoints; SQLite's own default.
+CHECKPOINT_PAGES: Final = 1000
 
 
 class WorkThread:
@@ -108,6 +114,8 @@ class Writer:
         self._is_stuck = False
         self._patience: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._haste = Haste()
+        self._checkpoints = True
         set_busy_timeout(connection, 0)
 
     def submit(self, unit: Unit) -> None:
@@ -222,10 +230,22 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the unit hears of it
             self._fail(error)
             return
-        if has_written:
-            self._thread.submit(partial(self._commit, unit), self._committed)
-        else:
+        if not has_written:
             self._fail(None)
+        elif unit.is_small and self._haste.allows:
+            self._commit_here(unit)
+        else:
+            self._thread.submit(partial(self._commit, unit), self._committed)
+
+    def _commit_here(self, unit: Unit) -> None:
+        """Commit on the loop, without a checkpoint."""
+        try:
+            seconds = self._commit(unit, checkpoints=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the unit hears of it
+            self._fail(error)
+        else:
+            self._haste.note(seconds, on_loop=True)
+            self._settle(None)
 
     def _take_back(self, hold: Hold, commits: bool) -> None:  # noqa: FBT001 - what it says
         if commits:
@@ -239,18 +259,30 @@ class Writer:
         unit = self._unit
         return isinstance(unit, Hold) and unit.owner is asyncio.current_task()
 
-    def _work_and_commit(self, unit: Unit) -> None:
+    def _work_and_commit(self, unit: Unit) -> float:
         unit.work(self._connection)
-        self._commit(unit)
+        return self._commit(unit)
 
-    def _commit(self, unit: Unit) -> None:
-        """Commit and let the next process in, without waiting for the loop."""
+    def _commit(self, unit: Unit, *, checkpoints: bool = True) -> float:
+        """Commit and let the next process in, without waiting for the loop.
+
+        Returns:
+            How long it took, seconds.
+        """
+        if checkpoints is not self._checkpoints:
+            pages = CHECKPOINT_PAGES if checkpoints else 0
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
+            self._checkpoints = checkpoints
+        began = time.perf_counter()
         unit.finish(self._connection)
         self._connection.execute("COMMIT")
+        took = time.perf_counter() - began
         self._turnstile.leave()
+        return took
 
-    def _committed(self, _: Any, error: BaseException | None) -> None:
+    def _committed(self, took: float, error: BaseException | None) -> None:
         if error is None:
+            self._haste.note(took, on_loop=False)
             self._settle(None)
         else:
             self._fail(error)

@@ -17,6 +17,9 @@ from trunkline.sql.writer import Writer
 TURN_DRAFTS = 1000
 #: Drafts that may wait for a turn; further callers wait until there is room.
 QUEUED_DRAFTS = 20_000
+#: Drafts and bytes that are committed in no time.
+SMALL_DRAFTS = 4
+SMALL_BYTES = 16 * 1024
 
 
 class Request:
@@ -29,6 +32,11 @@ class Request:
         self.done = done
         self.count = sum(map(len, groups))
         self.outcomes: list[Outcome] = []
+
+    @property
+    def size(self) -> int:
+        """Return its bytes."""
+        return sum(draft.size for group in self.groups for draft in group)
 
 
 class Appends:
@@ -101,6 +109,14 @@ class Appends:
             self._taken.append(request)
         self._waiting -= count
         self._room.set()
+
+    @property
+    def is_small(self) -> bool:
+        """Tell whether the turn is that of a lone publisher."""
+        if len(self._taken) != 1 or self._placement.erases:
+            return False
+        request = self._taken[0]
+        return request.count <= SMALL_DRAFTS and request.size <= SMALL_BYTES
 
     def finish(self, connection: sqlite3.Connection) -> None:
         """Delete, in bulk, some of what trimming hid."""

@@ -135,6 +135,11 @@ class Placement:
             floor = max(floor, age_floor(connection, entry, now - touch.age))
         raise_floor(connection, entry, floor)
 
+    @property
+    def erases(self) -> bool:
+        """Tell whether there is something to delete before the commit."""
+        return bool(self._erasures)
+
     def finish(self, connection: sqlite3.Connection) -> None:
         """Delete, in bulk, some of what trimming hid."""
         for erasure in self._erasures:

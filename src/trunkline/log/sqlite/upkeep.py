@@ -33,6 +33,8 @@ class Chore(Generic[T]):
         is_long: Whether it belongs into the writer's thread.
     """
 
+    is_small = False
+
     def __init__(
         self, books: LineBooks, run: Callable[[sqlite3.Connection], T], *, is_long: bool = False
     ) -> None:
