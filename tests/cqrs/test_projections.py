@@ -333,7 +333,7 @@ async def test_what_an_eventual_one_had_set_aside_is_in_a_rebuild(clean):
     assert await titles_of(clean) == {"1": "a", "2": "a"}
 
 
-def test_tables_say_their_names(clean):
+async def test_tables_say_their_names(clean):
     """A statement that fixes the name could not make another table."""
     line = clean.line()
     for tables in ({"title": "CREATE TABLE title (x text)"}, {"Title": "CREATE TABLE {Title} ()"}):
