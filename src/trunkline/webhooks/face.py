@@ -7,10 +7,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from trunkline.channels.wing import WingedBus
+from trunkline.errors import MissingExtraError
 
 if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.webhooks.apps import Apps
     from trunkline.webhooks.connections import Connections
+    from trunkline.webhooks.endpoints import Endpoints
     from trunkline.webhooks.signal import Signal
     from trunkline.webhooks.transmissions import Transmissions
     from trunkline.webhooks.wing import Webhooks
@@ -28,9 +30,16 @@ class WebhooksFace(WingedBus):
 
         Raises:
             ConfigError: Its settings make no sense.
+            MissingExtraError: An optional dependency is not installed.
         """
         from trunkline.webhooks.settings import WebhookOptions
-        from trunkline.webhooks.wing import Webhooks
+
+        try:
+            from trunkline.webhooks.wing import Webhooks
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "trunkline":
+                raise
+            raise MissingExtraError("webhooks", "webhooks") from error
 
         options = WebhookOptions.read(self._webhook_settings)
         return self.add_wing(partial(Webhooks, options=options))
@@ -49,6 +58,11 @@ class WebhooksFace(WingedBus):
     def transmissions(self) -> Transmissions:
         """Return what was, and is to be, sent to apps."""
         return self.webhooks.transmissions
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Return where requests go, how each fares, and what is to be sent there again."""
+        return self.webhooks.endpoints
 
     async def signal(
         self,

@@ -65,7 +65,7 @@ class Webhooks:
         self._options = options
         self._vault = Vault(options.secret_keys)
         self._catalogue = Catalogue()
-        self._consumed: set[str] = set()
+        self._is_consuming = False
         self._firing = Firing(
             premises, self._catalogue, demuxer_class(options.demuxer), self.resolve_now
         )
@@ -75,8 +75,10 @@ class Webhooks:
             self._database, clock, self.look_up, read_options(options.delivery)
         )
         self.endpoints = self.delivery.endpoints
-        self._transmitter: Transmitter | None = self.delivery
-        self.apps = Apps(self._database, self._vault, options, clock)
+        self._transmitter: Transmitter = self.delivery
+        self.apps = Apps(
+            self._database, self._vault, options, clock, check_url=self.delivery.check_url
+        )
         self.connections = Connections(self._database, self.apps, clock)
         self.transmissions = Transmissions(self._database, clock)
 
@@ -94,11 +96,11 @@ class Webhooks:
         Raises:
             ConfigError: It lacks something, its demuxer is none, or another has its name.
         """
-        demuxer = self._firing.demuxer_of(cls)
+        self._firing.demuxer_of(cls)
         self._catalogue.declare(cls)
-        self._consume(PLAIN)
-        if not demuxer.is_immediate:
-            self._consume(CUSTOM)
+        if not self._is_consuming:
+            self._is_consuming = True
+            self._consume()
         return cls
 
     async def fire(
@@ -181,18 +183,16 @@ class Webhooks:
     async def transmit(self, ids: Sequence[str]) -> None:
         """Have queued transmissions sent from here, each tried once; failures are recorded."""
         await self._database()
-        if self._transmitter is not None:
-            await self._transmitter.transmit(ids)
+        await self._transmitter.transmit(ids)
 
     def poke(self) -> None:
         """Have the delivery look for what is due, if it runs in this process."""
-        if self._transmitter is not None:
-            self._transmitter.poke()
+        self._transmitter.poke()
 
     # -- what the delivery works with ---------------------------------------------------------
 
     def attach(self, transmitter: Transmitter) -> None:
-        """Have transmissions sent by somebody."""
+        """Have transmissions sent by somebody else than :attr:`delivery`."""
         self._transmitter = transmitter
 
     async def look_up(self, transmissions: Sequence[Transmission]) -> Prepare:
@@ -262,17 +262,11 @@ class Webhooks:
         )
         return chosen(notice, self)
 
-    def _consume(self, channel: str) -> None:
-        if channel in self._consumed:
-            return
-        self._consumed.add(channel)
-        bus = self._premises.bus
-        if channel == PLAIN:
-            bus.consume_internal(
-                "trunkline.signals", channel, self._resolve_all, batch=_BATCH, keep=_KEEP, key=_own
-            )
-        else:
-            bus.consume_internal("trunkline.demux", channel, self._resolve, keep=_KEEP, key=_own)
+    def _consume(self) -> None:
+        # Both, for a signal may have had another demuxer when it was fired.
+        consume = self._premises.bus.consume_internal
+        consume("trunkline.signals", PLAIN, self._resolve_all, batch=_BATCH, keep=_KEEP, key=_own)
+        consume("trunkline.demux", CUSTOM, self._resolve, keep=_KEEP, key=_own)
 
     async def _resolve_all(self, messages: Sequence[Message], tx: LineTransaction) -> None:
         """Queue what some notices are about, in the transaction that says they are done."""
