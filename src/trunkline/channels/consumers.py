@@ -9,6 +9,7 @@ import msgspec
 
 from trunkline.channels.catchup import arrive
 from trunkline.channels.consumer import start_of
+from trunkline.channels.consumer_retrying import ProcessEndedError
 from trunkline.channels.consumer_roster import Roster, begin
 from trunkline.errors import UsageError
 from trunkline.model.interest import Interest
@@ -203,7 +204,8 @@ class Consumers:
         position = standing.position
         if position.epoch == epoch and position.global_id >= positions[-1]:
             is_aside, error = await self._parked().aside(name, epoch, positions)
-            return Reach(is_done=not is_aside, failure=error)
+            is_at_it = error.startswith(ProcessEndedError.__name__)
+            return Reach(is_done=not is_aside, failure="" if is_at_it else error)
         is_running = standing.status is Status.RUNNING
         obstacle = "" if is_running else f"it is {standing.status}: {standing.reason}"
         return Reach(is_done=False, failure=obstacle)
