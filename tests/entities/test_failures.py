@@ -77,21 +77,25 @@ def a_line(**options):
 async def test_a_fetch_that_goes_wrong_is_told_and_tried_again(trap, code, batch):
     line, shelf = a_line(batch=batch)
     bad = ("items", "bad")
-    async with line, serving(line.gateway(open=True)) as port:
-        async with Screen(port) as victim, Screen(port) as other:
-            shelf.armed["bad"] = trap
-            await other.watch(GOOD)
-            await victim.watch(bad, GOOD)
-            await victim.until(lambda one: one.failures)
-            assert victim.failures == [(bad, code)]
-            await shelf.put(line, *GOOD, "fine")
-            for screen in (victim, other):
-                await screen.shows(GOOD, "fine")
-            assert other.failures == []
-            shelf.armed.clear()
-            shelf.things[bad] = "mended"
-            await victim.shows(bad, "mended")
-            assert victim.failures == [(bad, code)]
+    async with (
+        line,
+        serving(line.gateway(open=True)) as port,
+        Screen(port) as victim,
+        Screen(port) as other,
+    ):
+        shelf.armed["bad"] = trap
+        await other.watch(GOOD)
+        await victim.watch(bad, GOOD)
+        await victim.until(lambda one: one.failures)
+        assert victim.failures == [(bad, code)]
+        await shelf.put(line, *GOOD, "fine")
+        for screen in (victim, other):
+            await screen.shows(GOOD, "fine")
+        assert other.failures == []
+        shelf.armed.clear()
+        shelf.things[bad] = "mended"
+        await victim.shows(bad, "mended")
+        assert victim.failures == [(bad, code)]
 
 
 async def test_what_fails_is_told_without_the_applications_secrets():
@@ -157,17 +161,21 @@ async def test_fetches_at_a_time_are_bounded_and_hanging_ones_leave_places():
 
 async def test_repeated_failures_leave_half_of_the_places_to_others():
     line, shelf = a_line(concurrency=4, timeout=0.3)
-    async with line, serving(line.gateway(open=True)) as port:
-        async with Screen(port) as hostile, Screen(port) as other:
-            bad = [str(number) for number in range(30)]
-            shelf.armed.update(dict.fromkeys(bad, "hang"))
-            await hostile.watch(*(("items", one) for one in bad))
-            await hostile.until(lambda one: len(one.failures) == 30)
-            shelf.most = 0
-            await other.watch(GOOD)
-            for number in range(20):
-                await shelf.put(line, *GOOD, number)
-                await other.shows(GOOD, number, within=2.0)
+    async with (
+        line,
+        serving(line.gateway(open=True)) as port,
+        Screen(port) as hostile,
+        Screen(port) as other,
+    ):
+        bad = [str(number) for number in range(30)]
+        shelf.armed.update(dict.fromkeys(bad, "hang"))
+        await hostile.watch(*(("items", one) for one in bad))
+        await hostile.until(lambda one: len(one.failures) == 30)
+        shelf.most = 0
+        await other.watch(GOOD)
+        for number in range(20):
+            await shelf.put(line, *GOOD, number)
+            await other.shows(GOOD, number, within=2.0)
 
 
 async def test_two_fetches_of_a_state_keep_their_distance():
@@ -263,16 +271,20 @@ async def test_too_many_watches_are_refused_one_by_one():
 )
 async def test_a_malformed_request_is_answered_by_its_id_and_harms_nobody(members, code):
     line, shelf = a_line()
-    async with line, serving(line.gateway(open=True)) as port:
-        async with Screen(port) as screen, Screen(port) as other:
-            await other.watch(GOOD)
-            kind = members.pop("type")
-            told = await screen.ask(kind, **members)
-            assert (told["type"], told["code"]) == ("error", code)
-            await screen.watch(GOOD)
-            await shelf.put(line, *GOOD, 1)
-            for one in (screen, other):
-                await one.shows(GOOD, 1)
+    async with (
+        line,
+        serving(line.gateway(open=True)) as port,
+        Screen(port) as screen,
+        Screen(port) as other,
+    ):
+        await other.watch(GOOD)
+        kind = members.pop("type")
+        told = await screen.ask(kind, **members)
+        assert (told["type"], told["code"]) == ("error", code)
+        await screen.watch(GOOD)
+        await shelf.put(line, *GOOD, 1)
+        for one in (screen, other):
+            await one.shows(GOOD, 1)
 
 
 async def test_a_forged_version_costs_nobody_but_its_forger():
@@ -299,13 +311,17 @@ async def test_a_revoked_viewer_is_shown_nothing_more():
         identify=lambda request: Identity(user_id=request.query["user"][0]),
         access=lambda *_: True,
     )
-    async with line, serving(gateway) as port:
-        async with Screen(port, query="?user=ann") as ann, Screen(port, query="?user=bob") as bob:
-            await ann.watch(GOOD)
-            await bob.watch(GOOD)
-            await line.revoke(user_id="ann")
-            await ann.until(lambda one: not one.is_connected)
-            await shelf.put(line, *GOOD, 1)
-            await bob.shows(GOOD, 1)
-            assert ann.shown.get(GOOD) in {None, GONE}
+    async with (
+        line,
+        serving(gateway) as port,
+        Screen(port, query="?user=ann") as ann,
+        Screen(port, query="?user=bob") as bob,
+    ):
+        await ann.watch(GOOD)
+        await bob.watch(GOOD)
+        await line.revoke(user_id="ann")
+        await ann.until(lambda one: not one.is_connected)
+        await shelf.put(line, *GOOD, 1)
+        await bob.shows(GOOD, 1)
+        assert ann.shown.get(GOOD) in {None, GONE}
     await gateway.close()

@@ -358,6 +358,11 @@ class Bus:
         self._publishes = True
 
     @property
+    def publishes(self) -> bool:
+        """Tell whether publishes are stored; they are dropped while it is false."""
+        return self._publishes
+
+    @property
     def is_off(self) -> bool:
         """Tell whether :meth:`off` holds."""
         return self._is_off

@@ -96,7 +96,7 @@ class Entities:
     async def tell(self, entity: str, ids: Iterable[Any], tx: Any = None) -> None:
         """Tell every process that entities changed; see :meth:`EntitiesFace.changed`."""
         drafts = self.notices(entity, ids)
-        if not drafts:
+        if not drafts or not self._premises.bus.publishes:
             return
         if isinstance(tx, LineTransaction):
             channel = notice_channel(self._prefix(), entity)
@@ -113,7 +113,8 @@ class Entities:
 
     def tell_now(self, tx: Any, entity: str, ids: Iterable[Any]) -> None:
         """Tell it inside a synchronous transaction, from any thread."""
-        if drafts := self.notices(entity, ids):
+        drafts = self.notices(entity, ids)
+        if drafts and self._premises.bus.publishes:
             self._premises.store.publish_now(tx, drafts)
 
     # -- hearing them -------------------------------------------------------------------------
