@@ -10,6 +10,8 @@ from trunkline.channels.wing import WingedBus
 
 if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.cqrs.pipeline import OnError, Pipeline, PipelineResult
+    from trunkline.cqrs.process import Process
+    from trunkline.cqrs.process_runner import Processes
     from trunkline.cqrs.saga_wing import SagaWing
     from trunkline.cqrs.sagas import Sagas
     from trunkline.cqrs.step import StepFunction, StepRetry
@@ -118,6 +120,44 @@ class SagaFace(WingedBus):
     def sagas(self) -> Sagas:
         """Return what looks after the sagas of commands: list, show, retry, skip, abandon."""
         return self._looking_after("command")
+
+    def process(
+        self,
+        name: str,
+        state: type,
+        *,
+        correlate: str | Callable[[Any], Any],
+        version: int = 1,
+        deadline: float | None = None,
+    ) -> Process:
+        """Declare a process manager: begun, carried on and ended by events, with timers.
+
+        Args:
+            name: Under which its instances are kept.
+            state: The type of their state, a msgspec struct.
+            correlate: What its events have in common: the name of a pattern's parameter or of a
+                field, or a function of the event.
+            version: Of the state; ``@process.migrate(1)`` brings older ones up.
+            deadline: Seconds after which ``@process.timer("deadline")`` is called.
+
+        Returns:
+            The process manager; say ``@process.starts(…)``, ``on``, ``ends`` and ``timer``.
+
+        Raises:
+            ConfigError: There is one of this name, or something makes no sense.
+        """
+        from trunkline.cqrs.process import Process
+
+        made = Process(name, state, correlate=correlate, version=version, deadline=deadline)
+        return self._sagas.process(made)
+
+    @property
+    def processes(self) -> Processes:
+        """Return what looks after instances of process managers: list, show, retry, abandon."""
+        from trunkline.cqrs.process_runner import Processes
+
+        _ = self._sagas
+        return Processes(self._premises)
 
     def pipeline(self, name: str, *, on_error: OnError = "stop", version: int = 1) -> Pipeline:
         """Declare a pipeline: a sequence of steps, each a transaction of its own.

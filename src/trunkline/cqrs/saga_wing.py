@@ -14,6 +14,8 @@ from trunkline.cqrs.command_steps import CommandSteps
 from trunkline.cqrs.pipeline import OnError, Pipeline
 from trunkline.cqrs.pipeline_runner import PipelineRunner, undo_of
 from trunkline.cqrs.pipeline_runs import PipelineRuns
+from trunkline.cqrs.process import Process
+from trunkline.cqrs.process_runner import ProcessRunner
 from trunkline.cqrs.saga_errors import StepGoneError
 from trunkline.cqrs.saga_runner import SagaRunner, Vigil, Workshop
 from trunkline.cqrs.saga_service import Finisher, SagaService
@@ -44,6 +46,7 @@ class SagaWing:
     Attributes:
         book: The steps and undos that were declared.
         pipelines: Those that were declared, by name.
+        processes: The process managers that were declared, by name.
     """
 
     def __init__(self, premises: Premises, commands: Commands) -> None:
@@ -51,6 +54,8 @@ class SagaWing:
         self._commands = commands
         self.book = StepBook()
         self.pipelines: dict[str, Pipeline] = {}
+        self.processes: dict[str, Process] = {}
+        self._process_runners: list[ProcessRunner] = []
         self._opened: _Opened | None = None
 
     async def open(self) -> None:
@@ -82,6 +87,9 @@ class SagaWing:
             SagaKind.PIPELINE: Finisher(self._knows_pipeline, opened.pipelines.finish),
         }
         opened.service = SagaService(opened.shop, finishers, keep=KEEP)
+        self._hear()
+        self._commands.followers.declare()
+        opened.processes = [one.timers() for one in self._process_runners]
         await self._check_records(opened.table)
         self._opened = opened
         self._commands.steps.update({name: opened.steps for name in kinds if self.book.of(name)})
@@ -96,9 +104,10 @@ class SagaWing:
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs."""
-        if self._opened is None or not (self.book.has_steps or self.pipelines):
+        if self._opened is None:
             return ()
-        return (self._opened.service,)
+        has_sagas = self.book.has_steps or self.pipelines
+        return (*([self._opened.service] if has_sagas else ()), *self._opened.processes)
 
     @property
     def table(self) -> SagaTable:
@@ -113,6 +122,28 @@ class SagaWing:
         if self._opened is None:
             raise LineClosedError("open the line first: sagas are kept in its store")
         return self._opened
+
+    # -- process managers ---------------------------------------------------------------------
+
+    def process(self, process: Process) -> Process:
+        """Declare a process manager.
+
+        Raises:
+            ConfigError: There is one of its name.
+        """
+        if process.name in self.processes:
+            raise ConfigError(f"the process {process.name!r} is declared twice")
+        self.processes[process.name] = process
+        return process
+
+    def _hear(self) -> None:
+        """Have process managers hear their events; once, however often the line is opened."""
+        known = {one.process.name for one in self._process_runners}
+        for name, process in self.processes.items():
+            if name not in known:
+                runner = ProcessRunner(process, self._premises, self._commands)
+                runner.declare()
+                self._process_runners.append(runner)
 
     # -- pipelines ----------------------------------------------------------------------------
 
@@ -191,6 +222,7 @@ class _Opened:
     pipelines: PipelineRunner
     runs: PipelineRuns
     service: SagaService
+    processes: Sequence[Service]
 
     def __init__(self, premises: Premises, table: SagaTable) -> None:
         self.table = table
