@@ -99,15 +99,24 @@ async def receiving():
 async def raw_server(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable]):
     """Run a server that speaks plain bytes; yields its port and a list of its peers."""
     peers: list[tuple] = []
+    under_way: set[asyncio.Task] = set()
 
     async def handle(reader, writer):
+        under_way.add(asyncio.current_task())
         peers.append(writer.get_extra_info("peername"))
-        with contextlib.suppress(ConnectionError, OSError):
-            await answer(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+                await answer(reader, writer)
+        finally:
+            writer.close()
+            under_way.discard(asyncio.current_task())
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1], peers
     finally:
         server.close()
+        tasks = tuple(under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -109,8 +109,7 @@ def endpoint_statements(dialect: Dialect, schema: str) -> EndpointStatements:
     for name, text in msgspec.structs.asdict(EndpointStatements()).items():
         statement = text.replace("{p}", schema).replace("{lock}", lock)
         if is_postgres:
-            numbers = itertools.count(1)
-            statement = re.sub(r"\?", lambda _, n=numbers: f"${next(n)}", statement)
+            statement = _numbered(statement)
             # A parameter that is only compared or selected has no type that could be inferred.
             statement = statement.replace("SELECT $1, $2, $3, $4, $5,", _TYPED_BEGIN)
             statement = statement.replace("0), $6, $7 FROM", "0), $6::float8, $7::float8 FROM")
@@ -120,6 +119,11 @@ def endpoint_statements(dialect: Dialect, schema: str) -> EndpointStatements:
             )
         made[name] = statement
     return EndpointStatements(**made)
+
+
+def _numbered(statement: str) -> str:
+    numbers = itertools.count(1)
+    return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
 
 
 _TYPED_BEGIN: Final = "SELECT $1::text, $2::text, $3::text, $4::float8, $5::float8,"

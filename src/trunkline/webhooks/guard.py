@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 #: Characters of a URL at most.
 LONGEST_URL: Final = 2048
+_HOST: Final = re.compile(r"[0-9A-Za-z._-]{1,253}|[0-9A-Fa-f:.]{2,45}", re.ASCII)
 #: URLs and addresses whose passing is remembered.
 REMEMBERED: Final = 10_000
 #: A last label that is a number is an address in one of the many spellings of one.
 _NUMERIC: Final = re.compile(r"(?:^|\.)(?:0[xX][0-9a-fA-F]*|[0-9]+)\.?$")
 
 
-class BlockedError(UsageError, OSError):
+class BlockedError(UsageError):
     """Report a URL or an address that may not be called; nothing was connected."""
 
     status = 422
@@ -98,9 +99,9 @@ class Egress:
             raise BlockedError("only https: URLs are called, unless http is allowed")
         if url.user is not None or url.password is not None:
             raise BlockedError("a URL with a user or a password in it is not called")
-        host = url.raw_host
-        if not host or host != host.strip():
-            raise BlockedError("the URL has no host: write https://host/path")
+        host = url.raw_host or ""
+        if not _HOST.fullmatch(host):
+            raise BlockedError("the URL has no host that can be: write https://host/path")
         if self.ports is not None and url.port not in self.ports:
             raise BlockedError(f"port {url.port} is not among those that are allowed")
         self._check_host(host)
