@@ -18,7 +18,7 @@ from trunkline.channels.listener import Listener
 from trunkline.channels.presence import PresenceFace
 from trunkline.channels.wing import Premises
 from trunkline.config import Settings
-from trunkline.cqrs.face import CommandFace
+from trunkline.cqrs.following_face import FollowingFace
 from trunkline.errors import ConfigError, LineClosedError
 from trunkline.gateway.face import GatewayFace
 from trunkline.log.joint import JointLog
@@ -36,7 +36,7 @@ from trunkline.store.tables import Tables
 from trunkline.webhooks.face import WebhooksFace
 
 
-class Trunkline(GatewayFace, CacheFace, PresenceFace, CommandFace, WebhooksFace):
+class Trunkline(GatewayFace, CacheFace, PresenceFace, FollowingFace, WebhooksFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``

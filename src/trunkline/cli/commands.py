@@ -20,6 +20,8 @@ from trunkline.cli.flags import (
     SiteFlag,
     with_flags,
 )
+from trunkline.cli.following import app as projections
+from trunkline.cli.following import routes
 from trunkline.cli.outcome import ends_well, fail, run_to_end, without_none
 from trunkline.cli.sagas import pipelines, sagas
 from trunkline.cli.transmissions import app as transmissions
@@ -39,6 +41,8 @@ app = typer.Typer(
 )
 
 app.add_typer(consumers, name="consumers", rich_help_panel="Operate")
+app.add_typer(projections, name="projections", rich_help_panel="Operate")
+app.command(rich_help_panel="Operate")(routes)
 app.add_typer(apps, name="apps", rich_help_panel="Webhooks")
 app.add_typer(connections, name="connections", rich_help_panel="Webhooks")
 app.add_typer(transmissions, name="transmissions", rich_help_panel="Webhooks")
