@@ -39,3 +39,9 @@ def test_every_promise_has_its_line() -> None:
     for first, last in re.findall(r"^\| (\d+)(?:–(\d+))? \|.*::test_", PAGE, re.MULTILINE):
         told.update(range(int(first), int(last or first) + 1))
     assert told == PROMISES
+
+
+def test_what_backends_promise_is_held_on_the_engines_with_servers() -> None:
+    """Items 21 to 39 each name a test that runs on Redis, PostgreSQL and NATS."""
+    rows = re.findall(r"^\| (\d+) \|.*`tests/interop/test_backends.py::test_", PAGE, re.MULTILINE)
+    assert {int(number) for number in rows} == set(range(21, 40))

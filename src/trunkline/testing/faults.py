@@ -269,6 +269,7 @@ def limit_files(pid: int, size: int | None) -> None:
 
     Raises:
         RuntimeError: It belongs to another user, whom this one may not act for.
+        ProcessLookupError: It has ended.
     """
     try:
         _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -279,7 +280,10 @@ def limit_files(pid: int, size: int | None) -> None:
 
 def _limit_as_its_user(pid: int, size: str) -> None:
     """Limit a process of another user: in a container not even root may, but that user may."""
-    owner = Path(f"/proc/{pid}").stat()
+    try:
+        owner = Path(f"/proc/{pid}").stat()
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {pid} has ended") from None
     command = ["/usr/bin/prlimit", f"--pid={pid}", f"--fsize={size}:"]
     done = subprocess.run(  # noqa: S603 - our own command
         command, user=owner.st_uid, group=owner.st_gid, extra_groups=[], cwd="/", check=False,
