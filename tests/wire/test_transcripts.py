@@ -11,12 +11,14 @@ import pytest
 from tests.wire.samples import record
 from trunkline.errors import LimitExceededError, SocketRequestError, UsageError
 from trunkline.model.channel import ChannelKey
+from trunkline.model.entity import EntityKey
 from trunkline.model.message import Receipt
 from trunkline.model.position import Position
-from trunkline.wire import chunks, poll_reply, publish, pushes, socket, sse
+from trunkline.wire import chunks, poll_reply, publish, pushes, socket, sse, watch
 from trunkline.wire.http import encode_head
 from trunkline.wire.problem import problem_of
 from trunkline.wire.start import Refusal
+from trunkline.wire.watch import Version
 
 DOCS = Path(__file__).parents[2] / "docs" / "wire"
 FENCE = re.compile(r"<!-- transcript: ([a-z-]+) -->\n```[a-z]*\n(.*?)```", re.DOTALL)
@@ -109,6 +111,41 @@ SOCKET = {
         pushes.encode_push_gap("trimmed", ["/chat"], at(90)),
         pushes.encode_push_goodbye("shutdown", retry_ms=3217),
     ],
+}
+
+
+def version(number: int) -> Version:
+    return Version(at(number), "0a1b2c3d4e5f")
+
+
+def refusal(entity: str) -> watch.EntityRefusal:
+    detail = "this viewer may not see this entity"
+    return watch.EntityRefusal(entity, "1", "access-denied", detail)
+
+
+ITEMS = [watch.Named("items", "100"), watch.Named("items", "7")]
+LAMP, ORDER = EntityKey("items", "100"), EntityKey("orders", "7")
+LATER = "the state cannot be had now; it is asked for again"
+SOCKET |= {
+    "entity-watch": [
+        watch.encode_push(watch.Watching(1, ITEMS, [refusal("vault")], ITEMS[1:])),
+        watch.encode_state(LAMP, version(60), [(LAMP, b'{"name":"lamp"}')]),
+    ],
+    "entity-refused": [watch.encode_push(watch.Refused(1, [refusal("club")]))],
+    "entity-states": [
+        watch.encode_state(
+            ORDER,
+            version(61),
+            [(ORDER, b'{"total":12}'), (EntityKey("lines", "1"), b'{"text":"lamp"}')],
+        ),
+        watch.encode_removed(LAMP, version(62)),
+        watch.encode_failed(EntityKey("items", "9"), "fetch-failed", LATER),
+    ],
+    "entity-others": [
+        watch.encode_push(watch.Unwatched(2, ITEMS[1:])),
+        watch.encode_push(watch.SecretSet(3)),
+    ],
+    "entity-reply": [watch.encode_push(watch.Reply({"hello": "you"}, 9))],
 }
 
 

@@ -182,7 +182,7 @@ def origin_of(text: str | bytes) -> Origin:
     kind = given.get("type")
     if kind is None or kind == "":
         return Origin.APPLICATION
-    return Origin.OURS if kind in _TYPES else Origin.UNKNOWN
+    return Origin.OURS if isinstance(kind, str) and kind in _TYPES else Origin.UNKNOWN
 
 
 def encode_request(request: Request) -> bytes:
