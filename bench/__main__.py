@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bench import (
+    commands,
     consuming,
     entities,
     fanout,
@@ -42,6 +43,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "waking": waking.measure,
     "guests": guests.measure,
     "consumer": consuming.measure,
+    "commands": commands.measure,
     "entities": entities.measure,
 }
 

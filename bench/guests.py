@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from subprocess import Popen
 
 from bench import engines
 from bench.figures import Figure, Plan
 from bench.programs import Told, companion, finish, folder, run
+from bench.servers.control import percentiles
+from bench.servers.guests import SETTLING
 
 GUESTS = 32
 OPEN_FOR = 1.0
@@ -25,37 +29,46 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 
 def beside_open_ones(engine: str, name: str, plan: Plan) -> Figure:
-    """Measure publishers by turns without guests and beside them."""
-    seconds = max(3.0, plan.seconds(6))
-    alone: list[Told] = []
-    beside: list[Told] = []
-    for _ in range(plan.runs):
-        with places(engine, GUESTS) as (log, guests), worker(log, guests):
-            # What runs first finds small tables: neither kind shall always be the first.
-            is_first = len(alone) % 2 == 0
-            if is_first:
-                alone.append(publish(log, seconds))
-            words = ("--log", log, *each("--guest", guests), "--hold", OPEN_FOR)
-            with companion("bench.servers.guests", *words) as process:
-                beside.append(publish(log, seconds))
-                finish(process)
-            if not is_first:
-                alone.append(publish(log, seconds))
-    rates = [one["rate"] for one in beside]
+    """Measure publishers for a second beside open transactions, for a second without, and so on."""
+    seconds = max(6.0, plan.seconds(10))
+    runs = [by_turns(engine, seconds) for _ in range(plan.runs)]
     return Figure(
         row="guests",
         name=f"p99 of others' publishes while {GUESTS} transactions stay open, {name}",
         unit="ms",
-        runs=[one["ms"]["p99"] for one in beside],
+        runs=[beside["p99"] for beside, _ in runs],
         peer="without guests",
-        peer_runs=[one["ms"]["p99"] for one in alone],
+        peer_runs=[alone["p99"] for _, alone in runs],
         target="≤ 1.2×",
         is_ratio=True,
         at_most=1.2,
-        note=f"each open for {OPEN_FOR:g} s with a message in it, then the next; "
-        f"{PUBLISHERS} publishers; beside the guests {sorted(rates)[len(rates) // 2]:,.0f} "
-        f"publishes/s, without {sorted(one['rate'] for one in alone)[len(alone) // 2]:,.0f}",
+        note=f"all open for {OPEN_FOR:g} s with a message in each, then none for as long; "
+        "the moments in which they begin or commit, all at once, are left out; "
+        f"{PUBLISHERS} publishers in another process; beside the guests "
+        f"{sum(beside['count'] for beside, _ in runs):,} publishes, without "
+        f"{sum(alone['count'] for _, alone in runs):,}",
     )
+
+
+def by_turns(engine: str, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how long publishes took beside open transactions, and when there were none."""
+    with places(engine, GUESTS) as (log, guests), worker(log, guests), folder() as path:
+        words = ("--log", log, *each("--guest", guests), "--hold", OPEN_FOR)
+        with companion("bench.servers.guests", *words) as process:
+            publish(log, seconds, path / "times")
+            spans = finish(process)["open"]
+        times = array("d")
+        times.frombytes((path / "times").read_bytes())
+    half = len(times) // 2
+    beside: list[float] = []
+    alone: list[float] = []
+    for began, took in zip(times[:half], times[half:], strict=True):
+        ended = began + took
+        if any(first <= began and ended <= last for first, last in spans):
+            beside.append(took)
+        elif not any(first - SETTLING < ended and began < last + SETTLING for first, last in spans):
+            alone.append(took)
+    return percentiles(beside), percentiles(alone)
 
 
 def after_a_commit(engine: str, name: str, plan: Plan) -> Iterator[Figure]:
@@ -105,7 +118,7 @@ def each(option: str, values: list[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 
-def publish(log: str, seconds: float) -> Told:
+def publish(log: str, seconds: float, times: Path) -> Told:
     """Run the other publishers."""
-    words = ("--log", log, "--seconds", seconds, "--publishers", PUBLISHERS)
+    words = ("--log", log, "--seconds", seconds, "--publishers", PUBLISHERS, "--times", times)
     return run("bench.servers.publisher", *words, seconds=seconds)

@@ -37,9 +37,9 @@ ROWS = {
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`. Every figure is the median of {runs} runs on the machine below, and what
-it is compared with ran by turns with it. Absolute figures don't carry over to another machine or
-hour; ratios within a line do, and differences under 25 % are noise.
+Written by `make bench`. Every figure is the median of its runs, which stand below each table, on
+the machine below, and what it is compared with ran by turns with it. Absolute figures don't carry
+over to another machine or hour; ratios within a line do, and differences under 25 % are noise.
 """
 
 LIMITS = """\
@@ -83,12 +83,12 @@ def write(about: dict[str, str], plan: Plan, figures: Iterable[Figure]) -> None:
     everything = sorted([*kept, *told], key=lambda one: order.index(one["row"]))
     data = {"about": about, "runs": plan.runs, "figures": everything}
     DATA.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    PAGE.write_text(page(about, plan, everything))
+    PAGE.write_text(page(about, everything))
 
 
-def page(about: dict[str, str], plan: Plan, figures: list[Told]) -> str:
+def page(about: dict[str, str], figures: list[Told]) -> str:
     """Return the page."""
-    parts = [INTRODUCTION.format(runs=plan.runs), machine(about), summary(figures)]
+    parts = [INTRODUCTION, machine(about), summary(figures)]
     for row, (title, group) in ROWS.items():
         mine = [one for one in figures if one["row"] == row]
         if mine:

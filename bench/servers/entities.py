@@ -16,8 +16,8 @@ values: dict[str, Any] = {}
 calls = {"shared": 0, "own": 0, "kept": 0}
 
 
-@line.entity("shared", scope=lambda viewer: None)
-async def shared(key: Any, viewer: Any) -> Any:
+@line.entity("shared", scope=lambda _: None)
+async def shared(key: Any, _: Any) -> Any:
     """Fetch for everybody at once."""
     calls["shared"] += 1
     await asyncio.sleep(0)
@@ -32,11 +32,11 @@ async def own(wanted: Any) -> Any:
     return [[values.get(one.key.id), one.viewer.user_id] for one in wanted]
 
 
-@line.entity("kept", scope=lambda viewer: None)
-async def kept(key: Any, viewer: Any) -> Any:
+@line.entity("kept", scope=lambda _: None)
+async def kept(*_: Any) -> Any:
     """Fetch from the line's own database."""
     calls["kept"] += 1
-    database = line._store.database
+    database = line._store.database  # noqa: SLF001 - a read of its own, as an application has
     assert database is not None
     rows = await database.fetch("SELECT stamp FROM bench_kept")
     return rows[0][0] if rows else None
@@ -90,4 +90,4 @@ def identify(request: Any) -> Identity:
     return Identity(user_id=request.query.get("user", [""])[0])
 
 
-app = line.gateway(identify=identify, access=lambda identity, channel: False, wrapped=site)
+app = line.gateway(identify=identify, access=lambda *_: False, wrapped=site)

@@ -7,10 +7,12 @@ is a worker.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import select
 import sqlite3
 import sys
+import time
 from typing import Any
 
 import psycopg
@@ -20,6 +22,8 @@ from bench.servers.listener import CHANNEL
 from trunkline import Trunkline
 
 SQLITE = "sqlite:///"
+#: Seconds in which what guests committed is relayed, and before the next ones begin.
+SETTLING = 0.1
 
 
 def connect(url: str) -> Any:
@@ -34,16 +38,23 @@ def has_ended(within: float) -> bool:
     return bool(select.select([sys.stdin], [], [], within)[0])
 
 
-def hold(line: Trunkline, guests: list[Any], seconds: float) -> None:
-    """Keep a transaction of each guest open with a message in it, again and again."""
+def hold(line: Trunkline, guests: list[Any], seconds: float) -> list[tuple[float, float]]:
+    """Keep a transaction of each guest open with a message in it, and none for as long, by turns.
+
+    Returns:
+        When all were open, and none had begun to commit.
+    """
+    spans: list[tuple[float, float]] = []
     while True:
         for guest in guests:
             line.publish_in(guest, "/bench/guests", text())
+        began = time.perf_counter()
         is_over = has_ended(seconds)
+        spans.append((began, time.perf_counter()))
         for guest in guests:
             guest.commit()
-        if is_over:
-            return
+        if is_over or has_ended(seconds + 2 * SETTLING):
+            return spans
 
 
 def trickle(line: Trunkline, guest: Any) -> None:
@@ -67,13 +78,14 @@ def main() -> None:
             line.attach_outbox(url)
     guests = [connect(url) for url in given.guest]
     print("ready", flush=True)
+    spans: list[tuple[float, float]] = []
     if given.hold:
-        hold(line, guests, given.hold)
+        spans = hold(line, guests, given.hold)
     else:
         trickle(line, guests[0])
     for guest in guests:
         guest.close()
-    print("{}")
+    print(json.dumps({"open": spans}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import json
 import time
+from array import array
 from itertools import count
+from pathlib import Path
 
 import uvloop
 
@@ -32,6 +34,7 @@ class Crowd:
         self._publishers = publishers
         self._numbers = count()
         self.stored: list[int] = []
+        self.began: list[float] = []
 
     async def publish(self, seconds: float, times: list[float]) -> float:
         """Publish for some seconds, note how long each publish took, and return the time spent."""
@@ -42,11 +45,12 @@ class Crowd:
         return time.perf_counter() - began
 
     async def _one(self, until: float, times: list[float]) -> None:
-        channels, line, stored = self._channels, self._line, self.stored
+        channels, line, stored, began = self._channels, self._line, self.stored, self.began
         while (before := time.perf_counter()) < until:
             name = f"/bench/{next(self._numbers) % channels:03d}"
             receipt = await line.publish(name, text())
             times.append(time.perf_counter() - before)
+            began.append(before)
             if receipt is not None:
                 stored.append(receipt.global_id)
 
@@ -61,6 +65,7 @@ async def publish(given: argparse.Namespace) -> None:
         if given.at:
             await asyncio.sleep(max(0.0, given.at - time.time()))
         crowd.stored.clear()
+        crowd.began.clear()
         busy = time.process_time()
         seconds = await crowd.publish(given.seconds, times)
         busy = time.process_time() - busy
@@ -71,6 +76,10 @@ async def publish(given: argparse.Namespace) -> None:
         "ms": percentiles(times),
         "dense": dense and len(set(crowd.stored)) == len(times),
     }
+    if given.times:
+        with given.times.open("wb") as file:
+            array("d", crowd.began).tofile(file)
+            array("d", times).tofile(file)
     print(json.dumps(told))
 
 
@@ -93,6 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--publishers", type=int, default=1)
     parser.add_argument("--channels", type=int, default=CHANNELS)
+    parser.add_argument("--times", type=Path, help="where to write when each began and how long")
     parser.add_argument("--at", type=float, default=0.0, help="when to begin, Unix seconds")
     uvloop.run(publish(parser.parse_args()))
 
