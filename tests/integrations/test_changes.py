@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 
 import pytest
 from sqlalchemy import ForeignKey, create_engine
@@ -140,10 +141,9 @@ def test_what_has_no_single_key_must_be_told_how():
         tell_changes(line, {str: "texts"})
 
 
-async def test_djangos_models_tell_what_they_changed_if_it_commits(site):  # noqa: F811
-    from django.db import connection, models, transaction
-
-    from trunkline.integrations.django import tell_changes as tell_models
+@functools.cache
+def _note():
+    from django.db import models
 
     class Note(models.Model):
         text = models.TextField()
@@ -151,20 +151,30 @@ async def test_djangos_models_tell_what_they_changed_if_it_commits(site):  # noq
         class Meta:
             app_label = "told"
 
+    return Note
+
+
+async def test_djangos_models_tell_what_they_changed_if_it_commits(site):  # noqa: F811
+    from django.db import connection, transaction
+
+    from trunkline.integrations.django import tell_changes as tell_models
+
+    note_model = _note()
+
     async with site.line(services="on") as line:
         line.entity("notes")(nothing)
-        end = tell_models(line, {Note: "notes"})
+        end = tell_models(line, {note_model: "notes"})
 
         def view():
             try:
                 with contextlib.suppress(Exception), connection.schema_editor() as editor:
-                    editor.delete_model(Note)
+                    editor.delete_model(note_model)
                 with connection.schema_editor() as editor:
-                    editor.create_model(Note)
+                    editor.create_model(note_model)
                 with transaction.atomic():
-                    note = Note.objects.create(id=1, text="a")
+                    note = note_model.objects.create(id=1, text="a")
                     with pytest.raises(ZeroDivisionError), transaction.atomic():
-                        Note.objects.create(id=2, text="undone")
+                        note_model.objects.create(id=2, text="undone")
                         raise ZeroDivisionError
                 note.text = "b"
                 note.save()
