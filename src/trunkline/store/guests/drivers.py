@@ -32,6 +32,10 @@ class SQLiteGuest:
         for statement, values in Style(self.dialect, "qmark").statements(insert, sealed, token):
             connection.execute(statement, values).close()
 
+    def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        return int(self._connection.execute(statement, tuple(values)).rowcount)
+
 
 class AioSQLiteGuest:
     """Be a connection of aiosqlite.
@@ -56,6 +60,12 @@ class AioSQLiteGuest:
         for statement, values in Style(self.dialect, "qmark").statements(insert, sealed, token):
             await (await connection.execute(statement, values)).close()
 
+    async def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        cursor = await self._connection.execute(statement, tuple(values))
+        await cursor.close()
+        return int(cursor.rowcount)
+
 
 class AsyncpgGuest:
     """Be a connection of asyncpg, or what its pool lends.
@@ -79,6 +89,12 @@ class AsyncpgGuest:
         for statement, values in style.statements(insert, sealed, ""):
             await self._connection.execute(statement, *values)
 
+    async def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        marked = Style(self.dialect, "numeric_dollar").marked(statement)
+        status = await self._connection.execute(marked, *values)
+        return int(status.rpartition(" ")[2])
+
 
 class PsycopgGuest:
     """Be a synchronous connection of psycopg 3.
@@ -101,6 +117,11 @@ class PsycopgGuest:
         for statement, values in Style(self.dialect, "format").statements(insert, sealed, ""):
             self._connection.execute(statement, values)
 
+    def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        marked = Style(self.dialect, "format").marked(statement)
+        return int(self._connection.execute(marked, tuple(values)).rowcount)
+
 
 class AsyncPsycopgGuest:
     """Be an asynchronous connection of psycopg 3.
@@ -122,3 +143,8 @@ class AsyncPsycopgGuest:
         """Insert rows into the outbox."""
         for statement, values in Style(self.dialect, "format").statements(insert, sealed, ""):
             await self._connection.execute(statement, values)
+
+    async def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        marked = Style(self.dialect, "format").marked(statement)
+        return int((await self._connection.execute(marked, tuple(values))).rowcount)

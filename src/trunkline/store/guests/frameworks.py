@@ -65,6 +65,12 @@ class AlchemyGuest:
         for statement, values in alchemy_statements(connection, insert, sealed):
             connection.exec_driver_sql(statement, values)
 
+    def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        connection = self._connection if self._session is None else self._session.connection()
+        marked = Style(self.dialect, connection.dialect.paramstyle).marked(statement)
+        return int(connection.exec_driver_sql(marked, tuple(values)).rowcount)
+
 
 class AsyncAlchemyGuest:
     """Be an AsyncSession or AsyncConnection of SQLAlchemy.
@@ -99,6 +105,14 @@ class AsyncAlchemyGuest:
             await connection.exec_driver_sql(BEGIN)
         for statement, values in alchemy_statements(connection.sync_connection, insert, sealed):
             await connection.exec_driver_sql(statement, values)
+
+    async def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        connection = self._connection
+        if self._session is not None:
+            connection = await self._session.connection()
+        marked = Style(self.dialect, connection.dialect.paramstyle).marked(statement)
+        return int((await connection.exec_driver_sql(marked, tuple(values))).rowcount)
 
 
 def alchemy_statements(connection: Any, insert: str, sealed: Sequence[bytes]) -> Statements:
@@ -155,3 +169,9 @@ class DjangoGuest:
         with connection.cursor() as cursor:
             for statement, values in statements:
                 cursor.execute(statement, values)
+
+    def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(Style(self.dialect, "format").marked(statement), tuple(values))
+            return int(cursor.rowcount)

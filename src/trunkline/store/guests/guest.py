@@ -35,6 +35,14 @@ class Guest(Protocol):
 class SyncGuest(Guest, Protocol):
     """Be a transaction of synchronous code."""
 
+    def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours and return how many rows it touched.
+
+        Args:
+            statement: With ``?`` for each value, and no other question mark or percent sign.
+            values: The values.
+        """
+
     def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox.
 
@@ -46,6 +54,9 @@ class SyncGuest(Guest, Protocol):
 
 class AsyncGuest(Guest, Protocol):
     """Be a transaction of asynchronous code."""
+
+    async def run(self, statement: str, values: Sequence[Any]) -> int:
+        """Run a statement of ours; as for :meth:`SyncGuest.run`."""
 
     async def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox; as for :meth:`SyncGuest.insert`."""
@@ -75,6 +86,13 @@ class Style:
             texts = (f"({', '.join(next(marks) for _ in range(width))})" for _ in rows)
             values = [one for row in rows for one in ((token, row) if has_token else (row,))]
             yield insert + ", ".join(texts), tuple(values)
+
+    def marked(self, statement: str) -> str:
+        """Return a statement that has ``?`` for each value with the driver's placeholders."""
+        first, *rest = statement.split("?")
+        return first + "".join(
+            mark + text for mark, text in zip(self._marks(len(rest)), rest, strict=True)
+        )
 
     def _marks(self, count: int) -> list[str]:
         if self._name == "qmark":
