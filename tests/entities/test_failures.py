@@ -232,6 +232,29 @@ async def test_what_is_declared_wrong_is_told_where_it_is_declared():
             line.entity(name)(fetch)
 
 
+@pytest.mark.parametrize("trap", ["raises", "hangs", "says yes"])
+async def test_an_access_that_cannot_be_decided_refuses_that_entity_alone(trap):
+    line, shelf = Trunkline("memory://"), Shelf()
+
+    async def access(key, viewer):
+        if key.id != "bad":
+            return True
+        if trap == "raises":
+            raise LookupError("the password is hunter2")
+        if trap == "hangs":
+            await asyncio.sleep(3600)
+        return "yes"
+
+    line.entity("items", access=access, timeout=0.2)(shelf.fetch)
+    async with line, serving(line.gateway(open=True)) as port, Screen(port) as screen:
+        told = await screen.watch(("items", "1"), ("items", "bad"), GOOD)
+        code = "access-denied" if trap == "says yes" else "access-undecided"
+        assert screen.refused == {("items", "bad"): code}
+        assert "hunter2" not in str(told)
+        await shelf.put(line, *GOOD, 1)
+        await screen.shows(GOOD, 1)
+
+
 async def test_too_many_watches_are_refused_one_by_one():
     line, shelf = Trunkline("memory://", max_watches=3), Shelf()
     line.entity("items")(shelf.fetch)

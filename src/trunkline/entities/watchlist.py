@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from trunkline.entities.declaration import Declaration
 from trunkline.entities.group import Watch
@@ -11,6 +13,8 @@ from trunkline.entities.viewer import Scope, Viewer, scope_of
 from trunkline.errors import LimitExceededError, TrunklineError, UsageError
 from trunkline.model.entity import EntityKey
 from trunkline.wire.watch import EntityRefusal, Named, Version, parse_version
+
+logger = logging.getLogger("trunkline.entities")
 
 Tell = Callable[[Watch], None]
 
@@ -111,23 +115,28 @@ class WatchList:
             request_id: Of the request that asks.
 
         Raises:
-            LogError: The log cannot be read; what was refused or taken before stays so.
+            LogError: The log cannot be read; nothing new is watched.
             LineClosedError: The line is closed.
         """
         taken = Taken([], [], [])
-        for one in asked:
-            if one.key in self._watches:
-                taken.watching.append(one.key)
-                continue
-            try:
-                is_current = await self._take(one, request_id)
-            except UsageError as error:
-                taken.refused.append(_refusal(one.key, error.code, str(error)))
-                continue
-            taken.watching.append(one.key)
-            if is_current:
-                taken.current.append(one.key)
+        present = self._watches.keys() | ()
+        try:
+            for one in asked:
+                await self._settle(one, taken, request_id)
+        except BaseException:
+            self.remove(key for key in taken.watching if key not in present)
+            raise
         return taken
+
+    async def _settle(self, asked: Named, taken: Taken, request_id: int | str | None) -> None:
+        try:
+            is_current = asked.key not in self._watches and await self._take(asked, request_id)
+        except UsageError as error:
+            taken.refused.append(_refusal(asked.key, error.code, str(error)))
+            return
+        taken.watching.append(asked.key)
+        if is_current:
+            taken.current.append(asked.key)
 
     async def _take(self, asked: Named, request_id: int | str | None) -> bool:
         key, version = asked.key, parse_version(asked.version)
@@ -239,11 +248,23 @@ class _NotAllowedError(UsageError):
     status = 403
 
 
+class _UndecidedError(UsageError):
+    code = "access-undecided"
+    status = 503
+
+
 async def _allow(declaration: Declaration, key: EntityKey, viewer: Viewer) -> None:
     if declaration.access is None:
         return
-    may_see: Awaitable[Any] = declaration.access(key, viewer)
-    if await may_see is not True:  # a hook that forgets to answer lets nobody in
+    try:
+        async with asyncio.timeout(declaration.timeout):
+            may_see = await declaration.access(key, viewer)
+    except TrunklineError:
+        raise
+    except Exception as error:
+        logger.exception("access to %r could not be decided", key)
+        raise _UndecidedError("whether this may be seen cannot be decided: try again") from error
+    if may_see is not True:  # a hook that forgets to answer lets nobody in
         raise _NotAllowedError("this viewer may not see this entity")
 
 
