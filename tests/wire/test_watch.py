@@ -59,7 +59,7 @@ def test_a_version_is_read_as_it_was_written(version):
         f"k3-99999999999999999999.{MARK}",
         f"k3-9999999999999999999.{MARK}",
         f"k3-4.{MARK}\n",
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_version_is_refused(text):
     with pytest.raises(GrammarError):
