@@ -22,7 +22,7 @@ from trunkline.webhooks.errors import PayloadError
 from trunkline.webhooks.outgoing import Outgoing, Prepare, Transmission, WithdrawnError
 from trunkline.webhooks.ring import SecretRing
 from trunkline.webhooks.settings import WebhookOptions
-from trunkline.webhooks.statements import listed, statements_of
+from trunkline.webhooks.statements import listed, paired, statements_of
 from trunkline.webhooks.vault import Vault
 from trunkline.wire.signature import SigningKey
 
@@ -69,26 +69,28 @@ class Preparation:
         desk = Desk(self._catalogue, self._options)
         await self._find_endpoints(desk, {one.endpoint_id for one in transmissions})
         owners = {one.app_id or one.endpoint_id for one in transmissions}
-        accounts = {one.account_id for one in transmissions if one.app_id is not None}
+        accounts = {
+            (one.account_type, one.account_id) for one in transmissions if one.app_id is not None
+        }
         if accounts:
-            await self._find_grants(desk, owners, accounts)
+            await self._find_grants(desk, sorted(accounts))
         await self._find_secrets(desk, owners)
         return desk.prepare
 
     async def _find_endpoints(self, desk: Desk, ids: set[str]) -> None:
-        for row in await self._database.fetch(self._sql.prepared_apps, self._listed(ids)):
+        for row in await self._database.fetch(self._sql.prepared_apps, self._listed(sorted(ids))):
             desk.endpoints[row[0]] = (row[1], codec.decode(row[2]))
 
-    async def _find_grants(self, desk: Desk, apps: set[str], accounts: set[str]) -> None:
+    async def _find_grants(self, desk: Desk, accounts: Sequence[tuple[str, str]]) -> None:
         fetched = await self._database.fetch(
-            self._sql.prepared_grants, self._listed(apps), self._listed(accounts)
+            self._sql.prepared_grants, *paired(self._database.dialect, accounts)
         )
         for row in fetched:
             desk.grants[row[0], row[1], row[2]] = codec.decode(row[3])
 
     async def _find_secrets(self, desk: Desk, owners: set[str]) -> None:
         fetched = await self._database.fetch(
-            self._sql.prepared_secrets, self._listed(owners), self._clock.now()
+            self._sql.prepared_secrets, self._listed(sorted(owners)), self._clock.now()
         )
         for row in fetched:
             try:
@@ -108,8 +110,8 @@ class Preparation:
             found = self._keys[sealed] = SigningKey.read(opened)
         return found
 
-    def _listed(self, values: set[str]) -> Any:
-        return listed(self._database.dialect, sorted(values))
+    def _listed(self, values: Sequence[str]) -> Any:
+        return listed(self._database.dialect, list(values))
 
 
 class Desk:

@@ -19,7 +19,7 @@ from trunkline.webhooks.connection import grants
 from trunkline.webhooks.keys import key_of, key_text
 from trunkline.webhooks.notice import Notice
 from trunkline.webhooks.seam import DEAD, QUEUED
-from trunkline.webhooks.statements import listed, statements_of
+from trunkline.webhooks.statements import listed, paired, statements_of
 
 #: Accounts that one statement looks up.
 ACCOUNTS: Final = 500
@@ -99,9 +99,7 @@ class Resolution:
         found: dict[tuple[str, str], list[Row]] = {}
         for first in range(0, len(accounts), ACCOUNTS):
             some = accounts[first : first + ACCOUNTS]
-            kinds = self._listed([kind for kind, _ in some])
-            idents = self._listed([ident for _, ident in some])
-            for row in await tx.fetch(self._sql.listening, kinds, idents):
+            for row in await tx.fetch(self._sql.listening, *paired(self._dialect, some)):
                 found.setdefault((row[0], row[1]), []).append(row)
         return [route for notice in notices for route in _among(notice, found.get(notice.account))]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -53,7 +54,6 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
     withdraw_app: str
 
     add_endpoint: str
-    endpoint_of: str
     change_endpoint: str
     change_url: str
 
@@ -86,7 +86,6 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
     transmission: str
     attempts: str
     counts: str
-    oldest_due: str
     purgeable: str
     purge_attempts: str
     purge: str
@@ -131,6 +130,13 @@ def listed(dialect: Dialect, values: list[str]) -> Any:
     return msgspec.json.encode(values).decode()
 
 
+def paired(dialect: Dialect, accounts: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    """Return accounts, each by kind and id, as the values that a statement takes."""
+    if dialect is Dialect.POSTGRES:
+        return [kind for kind, _ in accounts], [ident for _, ident in accounts]
+    return (msgspec.json.encode(accounts).decode(),)
+
+
 def statements_of(database: Database) -> Statements:
     """Return the statements for a database."""
     return statements_for(database.dialect, database.schema)
@@ -158,7 +164,6 @@ def _apps() -> dict[str, str]:
         "WHERE app_id = ? AND state IN ('queued', 'failed')",
         "add_endpoint": "INSERT INTO t:endpoint (id, app_id, url, options, created_at, "
         "updated_at) VALUES (?, ?, ?, ?, ?, ?)",
-        "endpoint_of": "SELECT id, url, options FROM t:endpoint WHERE app_id = ?",
         "change_endpoint": "UPDATE t:endpoint SET options = ?, updated_at = ? WHERE app_id = ?",
         # Another address is another receiver: what was held against the old one is forgotten.
         "change_url": "UPDATE t:endpoint SET url = ?, state = 'enabled', disabled_at = NULL, "
@@ -189,13 +194,6 @@ def _secrets() -> dict[str, str]:
 
 def _connections(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
     joined = "FROM t:connection c JOIN t:app a ON a.id = c.app_id"
-    if is_postgres:
-        accounts = "JOIN unnest(?::text[], ?::text[]) AS w (kind, id) "
-    else:
-        accounts = (
-            "JOIN (SELECT k.value AS kind, i.value AS id FROM json_each(?) k "
-            "JOIN json_each(?) i ON i.key = k.key) AS w "
-        )
     return {
         "add_connection": "INSERT INTO t:connection (id, app_id, account_type, account_id, "
         "signals, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -212,18 +210,35 @@ def _connections(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
         "remove_connection": "DELETE FROM t:connection WHERE id = ?",
         # The account is in the join, wildcards or not: nothing crosses from one to another.
         "listening": "SELECT c.account_type, c.account_id, c.signals, c.app_id, e.id, e.state "
-        f"FROM t:connection c {accounts}"
-        "ON c.account_type = w.kind AND c.account_id = w.id "
+        f"FROM {_accounts(is_postgres)} "
         "JOIN t:endpoint e ON e.app_id = c.app_id",
     }
+
+
+def _accounts(is_postgres: bool) -> str:  # noqa: FBT001
+    """Return the connections of accounts given as :func:`paired` gives them.
+
+    SQLite would begin with all connections of a kind, unless it is told where to begin.
+    """
+    if is_postgres:
+        return (
+            "unnest(?::text[], ?::text[]) AS w (kind, id) "
+            "JOIN t:connection c ON c.account_type = w.kind AND c.account_id = w.id"
+        )
+    return (
+        "json_each(?) AS w CROSS JOIN t:connection c "
+        "ON c.account_type = json_extract(w.value, '$[0]') "
+        "AND c.account_id = json_extract(w.value, '$[1]')"
+    )
 
 
 def _preparing(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
     among = "= ANY(?::text[])" if is_postgres else "IN (SELECT value FROM json_each(?))"
     return {
         "prepared_apps": f"SELECT id, url, options FROM t:endpoint WHERE id {among}",
-        "prepared_grants": "SELECT app_id, account_type, account_id, signals FROM t:connection "
-        f"WHERE app_id {among} AND account_id {among}",
+        # By account, which has few apps: an app may have very many accounts.
+        "prepared_grants": "SELECT c.app_id, c.account_type, c.account_id, c.signals "
+        f"FROM {_accounts(is_postgres)}",
         "prepared_secrets": "SELECT id, app_id, purpose, sealed FROM t:app_secret "
         f"WHERE app_id {among} AND purpose <> 'entry' "
         "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at DESC, id",
@@ -247,7 +262,6 @@ def _transmissions(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
         "transmission": f"SELECT {_TRANSMISSION} FROM t:transmissions WHERE id = ?",
         "attempts": f"SELECT {_ATTEMPT} FROM t:attempts WHERE transmission_id = ? ORDER BY seq",
         "counts": "SELECT state, count(*) FROM t:transmissions GROUP BY state",
-        "oldest_due": "SELECT min(due_at) FROM t:transmissions WHERE due_at IS NOT NULL",
         "purgeable": "SELECT id FROM t:transmissions WHERE finished_at < ? "
         f"AND (state IN {_OVER} OR (? = 1 AND state = 'dead')) ORDER BY finished_at LIMIT ?",
         "purge_attempts": f"DELETE FROM t:attempts WHERE transmission_id {among} AND NOT EXISTS "
