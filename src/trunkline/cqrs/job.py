@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import WingedBus
@@ -20,6 +20,9 @@ from trunkline.errors import VersionConflictError
 from trunkline.model.message import Receipt
 from trunkline.runtime.clock import Clock
 from trunkline.store.command_table import CommandRow
+
+#: Attempts after which a command keeps other writers waiting while it is decided.
+PATIENT_ATTEMPTS: Final = 2
 
 
 class CommandJob:
@@ -106,6 +109,11 @@ class CommandJob:
             result=kept(result, events),
             at=self._clock.now(),
         )
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tell whether others were quicker so often that it had better keep them waiting."""
+        return self.ctx.attempt > PATIENT_ATTEMPTS
 
     def may_repeat(self, error: Exception) -> bool:
         """Tell whether to decide once more, because others were quicker."""

@@ -13,12 +13,13 @@ from typing import Any, Final, Protocol
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.aggregate import Aggregate, stream_of
+from trunkline.cqrs.calling import watched
 from trunkline.cqrs.catalog import encode_header
 from trunkline.cqrs.command import Command, Event, Header, Recorded, stored
 from trunkline.cqrs.context import Context, Origin, new_id
-from trunkline.cqrs.decision import called, outcomes
+from trunkline.cqrs.decision import outcomes
 from trunkline.cqrs.errors import HandlerError, NestingError
-from trunkline.cqrs.frame import Frame, watched
+from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.handler import DEFER, FAIL, ISOLATE, Handler, Role
 from trunkline.cqrs.plan import CommandPlan, Heard, Plan
 from trunkline.cqrs.result import On, Reply, Result
@@ -76,8 +77,7 @@ class Loop:
     ) -> Any:
         """Run hooks one after another, and check again what each changed."""
         for hook, params in hooks:
-            async with watched(hook, ctx.name, ctx):
-                changed = await called(hook, command, params, {"ctx": ctx})
+            changed = await watched(hook, command, params, {"ctx": ctx}, name=ctx.name, ctx=ctx)
             if changed is None or changed is command:
                 continue
             if type(changed) is not plan.kind.kind:
@@ -108,9 +108,8 @@ class Loop:
         is_batch = handler.signature.is_batch
         supplies = frame.supplies
         supplies["state"] = states if is_batch else states[0]
-        async with watched(handler, plan.name, ctx):
-            subject = commands if is_batch else commands[0]
-            value = await called(handler, subject, {}, supplies)
+        subject = commands if is_batch else commands[0]
+        value = await watched(handler, subject, {}, supplies, name=plan.name, ctx=ctx)
         found, data = outcomes(value)
         queue: deque[tuple[Recorded[Any], int]] = deque()
         for one in found:
@@ -261,8 +260,14 @@ class Loop:
         supplies["recorded"] = recorded
         if handler.naming is not None:
             supplies["tx"] = handler.naming.on(frame.tx)
-        async with watched(handler, recorded.name, frame.ctx):
-            value = await called(handler, recorded.event, heard.params, supplies)
+        value = await watched(
+            handler,
+            recorded.event,
+            heard.params,
+            supplies,
+            name=recorded.name,
+            ctx=frame.ctx,
+        )
         found, data = outcomes(value)
         if data is not None:
             frame.result.take(handler.name, data, handler.merge)

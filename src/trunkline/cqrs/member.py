@@ -8,6 +8,7 @@ cancelling the sender cancels them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,8 @@ class Job(Protocol):
     target: Target | None
     #: Whether it wants a commit of its own.
     is_alone: bool
+    #: Whether others were quicker so often that it had better keep them waiting.
+    is_urgent: bool
     #: What is to be kept under its key, after a run.
     row: CommandRow | None
 
@@ -54,6 +57,7 @@ class Member:
 
     __slots__ = (
         "_done",
+        "_is_told",
         "_loop",
         "_turn",
         "_verdict",
@@ -71,6 +75,7 @@ class Member:
         self.scope: Scope | None = None
         self.receipts: Sequence[Receipt] = ()
         self.is_stored = False
+        self._is_told = False
         self._turn: asyncio.Future[Scope] = self._loop.create_future()
         self._done: asyncio.Future[BaseException | None] = self._loop.create_future()
         self._verdict: asyncio.Future[BaseException | None] = self._loop.create_future()
@@ -89,7 +94,12 @@ class Member:
                 that was too late.
         """
         while True:
-            scope = await self._own_turn()
+            try:
+                scope = await self._turn
+            except asyncio.CancelledError as error:
+                if self._turn.done() and not self._turn.cancelled():
+                    self._done.set_result(error)  # the turn came at the same moment
+                raise
             working.add(self.task)
             try:
                 await self.job.run(scope)
@@ -102,32 +112,24 @@ class Member:
                 self._done.set_result(None)
             finally:
                 working.discard(self.task)
-            verdict = await self._told()
+            try:
+                verdict = await self._verdict
+            except asyncio.CancelledError:
+                await self._until_told()
+                raise
             if verdict is None:
                 return
             if verdict is not AGAIN:
                 raise verdict
+            self._is_told = False
             self._verdict = self._loop.create_future()
 
-    async def _own_turn(self) -> Scope:
-        try:
-            return await self._turn
-        except asyncio.CancelledError as error:
-            if self._turn.done() and not self._turn.cancelled():
-                self._done.set_result(error)  # the turn came at the same moment
-            raise
-
-    async def _told(self) -> BaseException | None:
-        """Wait for the verdict, also when cancelled: the commit goes on, and its end matters."""
-        cancelled: asyncio.CancelledError | None = None
-        while not self._verdict.done():
-            try:
-                await asyncio.shield(self._verdict)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        return self._verdict.result()
+    async def _until_told(self) -> None:
+        """Wait for the verdict, though cancelled: the commit goes on, and its end matters."""
+        while not self._is_told:
+            self._verdict = self._loop.create_future()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._verdict
 
     # -- the leader's side --------------------------------------------------------------------
 
@@ -164,5 +166,6 @@ class Member:
         self._tell(error)
 
     def _tell(self, verdict: BaseException | None) -> None:
+        self._is_told = True
         if not self._verdict.done():
             self._verdict.set_result(verdict)

@@ -24,7 +24,8 @@ class Queue:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._is_closed = False
-        self._working: set[asyncio.Task[Any] | None] = set()
+        #: Tasks that run handlers inside a transaction at the moment.
+        self.working: set[asyncio.Task[Any] | None] = set()
 
     def check(self) -> None:
         """Refuse whoever would wait for a commit that waits for it.
@@ -32,27 +33,33 @@ class Queue:
         Raises:
             UsageError: The running task is inside a command's transaction.
         """
-        if asyncio.current_task() in self._working:
+        if asyncio.current_task() in self.working:
             raise UsageError(
                 "this handler is inside a command's transaction, and would wait for itself: "
                 "return commands, or send them with ctx.send(…)"
             )
 
-    async def submit(self, member: Member) -> None:
-        """Have a job done in some commit, and return when that is durable.
-
-        Raises:
-            LineClosedError: The line was closed before.
-            Exception: Whatever kept it from being stored.
-        """
+    async def wait_for_room(self) -> None:
+        """Wait until one more may wait."""
         while len(self._waiting) >= QUEUED and not self._is_closed:
             self._room.clear()
             await self._room.wait()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether whoever comes next must wait for room."""
+        return len(self._waiting) >= QUEUED
+
+    def add(self, member: Member) -> None:
+        """Let a member wait for a commit; :meth:`Member.attend` comes next.
+
+        Raises:
+            LineClosedError: The line was closed.
+        """
         if self._is_closed:
             raise LineClosedError("this line was closed: nothing of the command was stored")
         self._waiting.append(member)
         self._news.set()
-        await member.attend(self._working)
 
     def __len__(self) -> int:
         return len(self._waiting)

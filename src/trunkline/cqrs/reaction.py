@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from trunkline.channels.transaction import LineTransaction
+from trunkline.cqrs.calling import called
 from trunkline.cqrs.catalog import Catalog
 from trunkline.cqrs.command import Recorded
 from trunkline.cqrs.context import Context, Origin
-from trunkline.cqrs.decision import called, outcomes
+from trunkline.cqrs.decision import outcomes
 from trunkline.cqrs.errors import HandlerError
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import Heard, Hearing

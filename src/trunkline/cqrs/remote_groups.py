@@ -135,6 +135,8 @@ class RemoteTurn:
         commit = Commit(self._stores, trusts_cache=is_lone and self._is_first)
         try:
             async with self._log.transaction() as transaction:
+                if any(one.job.is_urgent for one in members):
+                    await transaction.take_tail()
                 if not is_lone:
                     targets = [one.job.target for one in members if one.job.target is not None]
                     await commit.prefetch(transaction, targets)

@@ -107,9 +107,19 @@ class Commit:
         self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any] | None
     ) -> Tip:
         """Return the end of a stream, read once."""
-        if channel not in self.tips:
+        tip = self.tips.get(channel)
+        if tip is not None:
+            return tip
+        known = self.stores.cache.get(channel)
+        if known is None and aggregate is not None and aggregate.snapshot_every:
             await self.prefetch(transaction, ((channel, aggregate),))
-        return self.tips[channel]
+            return self.tips[channel]
+        after = 0
+        if known is not None:
+            self._starts[channel] = known
+            after = known.version
+        tip = self.tips[channel] = (await transaction.tips((Stretch(channel, after),)))[0]
+        return tip
 
     async def base(
         self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any]
@@ -120,6 +130,9 @@ class Commit:
             return known[1]
         tip = await self.tip(transaction, channel, aggregate)
         start, after = self._starts.get(channel), tip.last_id - len(tip.records)
+        if start is not None and start.version == tip.last_id and aggregate.is_immutable:
+            self.bases[channel] = (aggregate, start)
+            return start
         state = None
         if after and (start is None or start.version != after):
             # The stream is shorter than remembered, as after a restored backup: read it whole.
@@ -184,9 +197,9 @@ class Scope:
         """Return an aggregate's state with all that is decided so far."""
         base = await self._base(channel, aggregate)
         layer = self.commit.layers.get(channel, ())
-        own = [one.recorded.event for one in self.staged if one.draft.channel == channel]
-        if not layer and not own:
+        if not layer and not self._staged:
             return base
+        own = [one.recorded.event for one in self.staged if one.draft.channel == channel]
         state = aggregate.fold(aggregate.fold(base.state, layer), own)
         return Loaded(base.version + len(layer) + len(own), state)
 
@@ -249,6 +262,8 @@ class Scope:
 
     async def save_snapshots(self) -> None:
         """Keep the states whose streams grew over a multiple of their snapshots' distance."""
+        if not any(one is not None and one.snapshot_every for one, _ in self.commit.bases.values()):
+            return
         for channel in dict.fromkeys(one.draft.channel for one in self.staged):
             aggregate, base = self.commit.bases.get(channel, (None, Loaded(0, None)))
             if aggregate is None or not aggregate.snapshot_every:

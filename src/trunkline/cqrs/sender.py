@@ -78,10 +78,20 @@ class Sender:
         plan, ctx = job.plan, job.ctx
         if ctx.has_given_key and (known := await self._known(ctx)) is not None:
             return await self._repeated(known, job)
-        command = await loop.hooked(plan.before, job.sent, ctx, plan)
-        if steps is None:
+        command = job.sent
+        if plan.before:
+            command = await loop.hooked(plan.before, command, ctx, plan)
+        if steps is not None:
+            return await self._send_after(steps, loop, job, command)
+        if plan.after:
             command = await loop.hooked(plan.after, command, ctx, plan)
-            return await self._commit(job, command)
+        return await self._commit(job, command)
+
+    async def _send_after(
+        self, steps: Steps, loop: Loop, job: CommandJob, command: Command
+    ) -> Result:
+        """Run a command's saga steps, then the command; take them back if it isn't stored."""
+        plan, ctx = job.plan, job.ctx
         command = plan.validated(await steps.run(command, ctx))
         job.steps = steps
         try:
@@ -98,8 +108,11 @@ class Sender:
         job.aim(command)
         for _ in range(KEY_LOOKS):
             member = Member(job)
+            if self._queue.is_full:
+                await self._queue.wait_for_room()
+            self._queue.add(member)
             try:
-                await self._queue.submit(member)
+                await member.attend(self._queue.working)
             except KeyTakenError:
                 # By a command that may not be committed yet, and may never be.
                 known = await self._known(job.ctx)

@@ -64,6 +64,9 @@ class JointTransaction(Transaction, Protocol):
         Locks on tables come first: who appends has theirs before it waits for the tail.
         """
 
+    async def take_tail(self) -> None:
+        """Keep all other appenders waiting from here on, so that no version can move any more."""
+
     async def append(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Append at the end of the transaction; it holds once the transaction is committed.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -27,6 +29,22 @@ READ_PAUSE: Final = 0.002
 READ_TRIES: Final = 500
 
 _CONTROL: Final = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+
+
+def file_holds(path: Path, table: str) -> bool:
+    """Tell whether a file is a SQLite database with a table; opening it as a store changes it.
+
+    Args:
+        path: The file.
+        table: The table's name.
+    """
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            wanted = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+            return connection.execute(wanted, (table,)).fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 class SQLiteTransaction:
@@ -66,21 +84,24 @@ class SQLiteTransaction:
 
     async def set_savepoint(self, name: str) -> None:
         """Begin a part that can be undone by itself."""
-        self._run(f"SAVEPOINT {name}", ())
+        self._control(f"SAVEPOINT {name}")
 
     async def renew_savepoint(self, name: str) -> None:
         """Keep what the part did and begin the next one."""
-        self._run(f"RELEASE {name}", ())
-        self._run(f"SAVEPOINT {name}", ())
+        self._control(f"RELEASE {name}")
+        self._control(f"SAVEPOINT {name}")
 
     async def release_savepoint(self, name: str) -> None:
         """Keep what the part did."""
-        self._run(f"RELEASE {name}", ())
+        self._control(f"RELEASE {name}")
 
     async def undo_savepoint(self, name: str) -> None:
         """Undo what the part did, and end it."""
-        self._run(f"ROLLBACK TO {name}", ())
-        self._run(f"RELEASE {name}", ())
+        self._control(f"ROLLBACK TO {name}")
+        self._control(f"RELEASE {name}")
+
+    def _control(self, statement: str) -> None:
+        self._hold.connection.execute(statement)
 
     def _run(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
         cursor = self._hold.connection.cursor()
@@ -91,6 +112,8 @@ class SQLiteTransaction:
             self._hold.check()
 
 
+# Applications run the same statements again and again.
+@lru_cache(maxsize=1024)
 def _checked(statement: str) -> str:
     if control := _CONTROL.match(statement):
         raise UsageError(

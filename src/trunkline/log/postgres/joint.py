@@ -106,6 +106,11 @@ class JointPostgresTransaction(PostgresTransaction):
         self.answers.append((answer, turn.stored(answer)))
         return turn.outcomes(answer)
 
+    async def take_tail(self) -> None:
+        """Take the tail's lock before the append does."""
+        address = self._tailing.address
+        await self.fetch(address.sql(sql.TAKE_TAIL), *self._tailing.lock)
+
     def lend(self, task: asyncio.Task[Any] | None) -> None:
         """Take note of nothing: who waits here waits for the server."""
 

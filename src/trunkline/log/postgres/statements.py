@@ -36,6 +36,7 @@ READ_SEEN: Final = (
     "LEFT JOIN {schema}.message m ON m.global_id = $1"
 )
 
+TAKE_TAIL: Final = "SELECT {schema}." + _call("take_tail_v1", 2)
 PICK: Final = (
     "SELECT c.name, c.site_id, m.message_id, m.global_id, m.published_at, m.data, m.audience, "
     "m.headers FROM {schema}.message m JOIN {schema}.channel c USING (channel_id) "

@@ -42,6 +42,9 @@ class JointSQLiteTransaction(SQLiteTransaction):
         tip, connection = self._placement.tip, self._joined.connection
         return [tip(connection, stretch) for stretch in wanted]
 
+    async def take_tail(self) -> None:
+        """Do nothing: the turn keeps everybody waiting from its beginning on."""
+
     def lend(self, task: asyncio.Task[Any] | None) -> None:
         """Say which task holds the turn from now on."""
         self._joined.owner = task
