@@ -10,6 +10,7 @@ import typer
 from trunkline.cli.apps import app as apps
 from trunkline.cli.connections import app as connections
 from trunkline.cli.consumers import app as consumers
+from trunkline.cli.endpoints import app as endpoints
 from trunkline.cli.flags import (
     InputFlags,
     LineFlags,
@@ -46,6 +47,7 @@ app.command(rich_help_panel="Operate")(routes)
 app.add_typer(apps, name="apps", rich_help_panel="Webhooks")
 app.add_typer(connections, name="connections", rich_help_panel="Webhooks")
 app.add_typer(transmissions, name="transmissions", rich_help_panel="Webhooks")
+app.add_typer(endpoints, name="endpoints", rich_help_panel="Webhooks")
 app.add_typer(sagas, name="sagas", rich_help_panel="Operate")
 app.add_typer(pipelines, name="pipelines", rich_help_panel="Operate")
 
