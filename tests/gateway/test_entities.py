@@ -1,22 +1,19 @@
-"""Entities beside channels on every server: asked for by id, resumed, re-authorised, streamed."""
+"""Entities beside channels on every server: asked for by id, resumed, re-authorised."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 
-import aiohttp
 import pytest
-import websockets
 
 from tests.entities.screen import GONE, Screen
 from tests.entities.shelves import Shelf, wait_until
 from tests.gateway.serving import SERVERS, serving
+from tests.gateway.stall import ITEM, Stall
 from trunkline import Identity, Trunkline
 from trunkline.entities import Row
 from trunkline.errors import AccessDeniedError
-
-ITEM = ("items", "100")
 
 
 @pytest.fixture(params=SERVERS)
@@ -24,47 +21,8 @@ def server(request):
     return request.param
 
 
-class Shop:
-    """Serve a shelf in memory, whose things have an owner in their value."""
-
-    def __init__(self, server="handed-over", *, scope=None, access=None, batch=False, **settings):
-        self.line = Trunkline("memory://", **settings)
-        self.shelf = Shelf()
-        self.server = server
-        self.calls = []
-        options = {"scope": scope, "access": access, "batch": batch, "timeout": 1.0}
-        self.line.entity("items", **options)(self.batch if batch else self.shelf.fetch)
-
-    async def batch(self, wanted):
-        self.calls.append(len(wanted))
-        return [await self.shelf.fetch(key, viewer) for key, viewer in wanted]
-
-    async def __aenter__(self):
-        await self.line.open()
-        self.gateway = self.line.gateway(identify=_identify, access=lambda *_: True)
-        self._serving = serving(self.gateway, self.server)
-        self.port = await self._serving.__aenter__()
-        return self
-
-    async def __aexit__(self, *told):
-        await self._serving.__aexit__(*told)
-        await self.gateway.close()
-        await self.line.close()
-
-    async def put(self, value, key=ITEM):
-        await self.shelf.put(self.line, *key, value)
-
-
-def _identify(request):
-    user = request.query.get("user", ["ann"])[0]
-    return Identity(user_id=user, expires_at=LIVES.get(user))
-
-
-LIVES: dict = {}
-
-
 async def test_a_watch_is_acknowledged_then_shown_then_told_each_change(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         shop.shelf.things[ITEM] = {"name": "a"}
         told = await screen.watch(ITEM, ("items", "none"), ("nothing", "1"))
         assert [one["id"] for one in told["entities"]] == ["100", "none"]
@@ -83,7 +41,7 @@ async def test_a_watch_is_acknowledged_then_shown_then_told_each_change(server):
 
 
 async def test_channels_and_entities_share_a_socket(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         await screen.watch(ITEM)
         await screen.ask("subscribe", channels=["/a"])
         await shop.line.publish("/a", "hello")
@@ -93,7 +51,7 @@ async def test_channels_and_entities_share_a_socket(server):
 
 
 async def test_resuming_fetches_nothing_that_did_not_change(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         await screen.watch(ITEM, ("items", "2"), ("items", "3"))
         await screen.until(lambda one: len(one.shown) == 3)
         await screen.disconnect()
@@ -108,7 +66,7 @@ async def test_resuming_fetches_nothing_that_did_not_change(server):
 
 
 async def test_another_viewer_never_resumes_with_what_the_first_was_shown(server):
-    async with Shop(server) as shop:
+    async with Stall(server) as shop:
         async with Screen(shop.port, query="?user=ann") as ann:
             await shop.put("hers")
             await ann.watch(ITEM)
@@ -122,7 +80,7 @@ async def test_another_viewer_never_resumes_with_what_the_first_was_shown(server
 
 
 async def test_what_a_new_process_does_not_remember_it_reads_or_fetches(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         await screen.watch(ITEM, ("items", "2"))
         await screen.until(lambda one: len(one.shown) == 2)
         await screen.disconnect()
@@ -136,7 +94,7 @@ async def test_what_a_new_process_does_not_remember_it_reads_or_fetches(server):
 
 
 async def test_trimmed_notices_count_as_changes(server):
-    async with Shop(server, max_backlog_size=3) as shop, Screen(shop.port) as screen:
+    async with Stall(server, max_backlog_size=3) as shop, Screen(shop.port) as screen:
         await screen.watch(ITEM)
         await screen.until(lambda one: one.shown)
         await screen.disconnect()
@@ -150,7 +108,7 @@ async def test_trimmed_notices_count_as_changes(server):
 
 
 async def test_a_secret_is_given_to_the_fetch_and_changing_it_authorises_anew(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
 
         @shop.line.entity("vault")
         async def vault(key, viewer):
@@ -173,7 +131,7 @@ async def test_losing_access_removes_and_regaining_it_shows(server):
     async def access(key, viewer):
         return viewer.user_id not in banned
 
-    async with Shop(server, access=access) as shop, Screen(shop.port) as screen:
+    async with Stall(server, access=access) as shop, Screen(shop.port) as screen:
         await shop.put(1)
         await screen.watch(ITEM)
         await screen.shows(ITEM, 1)
@@ -194,7 +152,7 @@ async def test_resuming_asks_for_access_again(server):
     async def access(key, viewer):
         return viewer.user_id not in banned
 
-    async with Shop(server, access=access) as shop, Screen(shop.port) as screen:
+    async with Stall(server, access=access) as shop, Screen(shop.port) as screen:
         await screen.watch(ITEM)
         await screen.until(lambda one: one.shown)
         await screen.disconnect()
@@ -205,7 +163,7 @@ async def test_resuming_asks_for_access_again(server):
 
 
 async def test_a_fetch_that_denies_at_first_refuses_and_later_removes(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         is_open = False
 
         @shop.line.entity("club")
@@ -250,7 +208,7 @@ async def test_an_identity_that_expires_is_asked_for_and_its_entities_with_it(se
 
 
 async def test_messages_of_the_application_go_to_it_and_are_answered(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
         begun, go = asyncio.Event(), asyncio.Event()
 
         @shop.line.on_client_message
@@ -278,7 +236,7 @@ async def test_messages_of_the_application_go_to_it_and_are_answered(server):
 
 
 async def test_a_setting_passes_what_is_not_understood_too(server):
-    async with Shop(server, entity_pass_unknown=True) as shop, Screen(shop.port) as screen:
+    async with Stall(server, entity_pass_unknown=True) as shop, Screen(shop.port) as screen:
 
         @shop.line.on_client_message
         async def receive(message):
@@ -295,7 +253,7 @@ async def test_a_setting_passes_what_is_not_understood_too(server):
 
 
 async def test_viewers_of_a_scope_share_a_fetch_and_bursts_coalesce(server):
-    async with Shop(server, scope=lambda viewer: None) as shop:
+    async with Stall(server, scope=lambda viewer: None) as shop:
         screens = [Screen(shop.port, query=f"?user={n}") for n in range(20)]
         for screen in screens:
             await screen.connect()
@@ -317,7 +275,7 @@ async def test_viewers_of_a_scope_share_a_fetch_and_bursts_coalesce(server):
 
 
 async def test_many_scopes_are_asked_for_in_batches(server):
-    async with Shop(server, batch=True) as shop:
+    async with Stall(server, batch=True) as shop:
         screens = [Screen(shop.port, query=f"?user={n}") for n in range(60)]
         for screen in screens:
             await screen.connect()
@@ -333,7 +291,7 @@ async def test_many_scopes_are_asked_for_in_batches(server):
 
 
 async def test_rows_of_other_entities_carry_their_keys(server):
-    async with Shop(server) as shop, Screen(shop.port) as screen:
+    async with Stall(server) as shop, Screen(shop.port) as screen:
 
         @shop.line.entity("orders")
         async def orders(key, viewer):
@@ -349,172 +307,3 @@ async def test_rows_of_other_entities_carry_their_keys(server):
             {"entity": "lines", "id": "1", "value": {"line": 1}},
             {"entity": "orders", "id": "7", "value": [1, 2]},
         ]
-
-
-async def events(response):
-    """Iterate over a stream's events as (name, data)."""
-    name, data = "message", None
-    async for raw in response.content:
-        line = raw.decode().rstrip("\n")
-        if line.startswith("event: "):
-            name = line[7:]
-        elif line.startswith("data: "):
-            data = json.loads(line[6:])
-        elif not line:
-            if data is not None:
-                yield name, data
-            name, data = "message", None
-
-
-async def test_a_stream_shows_entities_beside_channels(server):
-    params = [
-        ("channel", "/a"),
-        ("watch", '["items","100"]'),
-        ("watch", '["nothing","1"]'),
-    ]
-    async with Shop(server) as shop, aiohttp.ClientSession() as http:
-        await shop.put(1)
-        url = f"http://127.0.0.1:{shop.port}/sse"
-        headers = {"x-trunkline-secret": "s"}
-        async with asyncio.timeout(15), http.get(url, params=params, headers=headers) as response:
-            told = events(response)
-            assert (await anext(told))[0] == "ready"
-            name, data = await anext(told)
-            assert name == "watching"
-            assert [one["code"] for one in data["refused"]] == ["unknown-entity"]
-            name, data = await anext(told)
-            assert (name, data["rows"][0]["value"]) == ("entity", 1)
-            version = data["version"]
-            await shop.line.publish("/a", "x")
-            name, data = await anext(told)
-            assert (name, data["data"]) == ("message", "x")
-            await shop.put(2)
-            name, data = await anext(told)
-            assert (name, data["rows"][0]["value"]) == ("entity", 2)
-            assert shop.shelf.asked[-1][1].secret == "s"
-            newer = data["version"]
-        for known, current in ((newer, 1), (version, 0)):
-            watch = {"watch": json.dumps(["items", "100", known])}
-            async with http.get(url, params=watch, headers=headers) as response:
-                told = events(response)
-                await anext(told)
-                name, data = await anext(told)
-                assert (name, len(data["current"])) == ("watching", current)
-
-
-@pytest.mark.parametrize(
-    "watch",
-    ["", "items/1", '["items"]', '["items",1]', '["items","1","yesterday"]', '["","1"]', "[1,2]"],
-)
-async def test_a_stream_refuses_what_is_no_entity(watch):
-    async with Shop() as shop, aiohttp.ClientSession() as http:
-        url = f"http://127.0.0.1:{shop.port}/sse"
-        async with http.get(url, params={"watch": watch}) as response:
-            assert response.status == 400
-            assert (await response.json())["type"].endswith("grammar")
-
-
-async def old(shop, **how):
-    return await websockets.connect(f"ws://127.0.0.1:{shop.port}/ws/entity-sync/", **how)
-
-
-def said(action, body):
-    return json.dumps({"action": action, "body": body})
-
-
-async def test_entity_syncs_clients_are_pushed_raw_rows_in_order(server):
-    async with Shop(server) as shop, await old(shop) as ws:
-        body = {"entity": "items", "id": "100"}
-        await ws.send(json.dumps({"Action": "subscribe", "Body": {"Entity": "items", "ID": "100"}}))
-        await ws.send(said("subscribe", body))
-        await wait_until(lambda: shop.line.entities.watched)
-        for number in range(5):
-            await shop.put([{"n": number}, {"row": 2}])
-            async with asyncio.timeout(5):
-                assert json.loads(await ws.recv()) == {"n": number}
-                assert json.loads(await ws.recv()) == {"row": 2}
-        # The same content is pushed again: this protocol tells changes, not differences.
-        await shop.put([{"n": 4}, {"row": 2}])
-        async with asyncio.timeout(5):
-            assert json.loads(await ws.recv()) == {"n": 4}
-            assert json.loads(await ws.recv()) == {"row": 2}
-        await shop.put(None)
-        await ws.send(said("unsubscribe", body))
-        await wait_until(lambda: not shop.line.entities.watched)
-        await shop.put("unseen")
-        head = (await shop.line.position()).global_id
-        await wait_until(lambda: shop.line._hub.head >= head)
-        await ws.send(said("subscribe", body))
-        await wait_until(lambda: shop.line.entities.watched)
-        await shop.put("seen")
-        async with asyncio.timeout(5):
-            assert json.loads(await ws.recv()) == "seen"
-
-
-async def test_entity_syncs_secret_holds_at_the_next_push_and_for_messages(server):
-    async with Shop(server) as shop, await old(shop) as ws:
-
-        @shop.line.on_client_message
-        async def receive(message):
-            message.reply([message.text, message.viewer.secret])
-
-        await ws.send(said("subscribe", {"entity": "items", "id": "100"}))
-        await ws.send(said("secret", "one"))
-        await ws.send("null")
-        await ws.send(said("secret", "two"))
-        await ws.send('{"action":"","free":"form"}')
-        async with asyncio.timeout(5):
-            assert json.loads(await ws.recv()) == ["null", "one"]
-            assert json.loads(await ws.recv()) == ['{"action":"","free":"form"}', "two"]
-        await shop.put("x")
-        async with asyncio.timeout(5):
-            assert json.loads(await ws.recv()) == "x"
-        assert shop.shelf.asked[-1][1].secret == "two"
-
-
-async def test_entity_syncs_clients_err_in_silence_and_stay(server):
-    wrong = ["no json", "[1]", "7", said("dance", {}), said("subscribe", None), said("secret", 7)]
-    wrong += [said("subscribe", {"entity": "items", "id": 5}), said("subscribe", {"entity": "x"})]
-    wrong += [said("subscribe", {"entity": "nothing", "id": "5"})]
-    async with Shop(server) as shop, await old(shop) as ws:
-        for text in wrong:
-            await ws.send(text)
-        await ws.send(said("subscribe", {"entity": "items", "id": "100"}))
-        await wait_until(lambda: shop.line.entities.watched)
-        await shop.put("first")
-        async with asyncio.timeout(5):
-            assert json.loads(await ws.recv()) == "first"
-        await ws.send("x" * 70_000)
-        with pytest.raises(websockets.ConnectionClosed) as closed:
-            async with asyncio.timeout(5):
-                await ws.recv()
-        assert closed.value.rcvd.code == 1009
-
-
-async def test_the_old_sockets_path_is_a_setting(server):
-    async with Shop(server, entity_path="/sync") as shop:
-        async with websockets.connect(f"ws://127.0.0.1:{shop.port}/sync"):
-            pass
-        with pytest.raises((websockets.InvalidStatus, websockets.InvalidHandshake)):
-            await old(shop)
-
-
-async def test_two_applications_on_one_log_never_mix(tmp_path):
-    url = f"sqlite:///{tmp_path}/line.db"
-    shelves = []
-    async with (
-        Trunkline(url, entity_prefix="one") as one,
-        Trunkline(url, entity_prefix="two") as two,
-    ):
-        for line in (one, two):
-            shelf = Shelf()
-            line.entity("items")(shelf.fetch)
-            shelves.append(shelf)
-        async with serving(one.gateway(open=True)) as port, Screen(port) as screen:
-            await screen.watch(ITEM)
-            await screen.until(lambda s: s.shown)
-            await shelves[1].put(two, *ITEM, "theirs")
-            await shelves[0].put(one, *ITEM, "ours")
-            await screen.shows(ITEM, "ours")
-            assert len(shelves[0].asked) == 2
-            assert [value for _, value in screen.pushes] == [GONE, ["ours"]]
