@@ -60,7 +60,7 @@ def tell_changes(
 
 
 def _check(model: type, told: Told) -> None:
-    mapper = inspect(model, raiseerr=False)
+    mapper: Any = inspect(model, raiseerr=False)
     if mapper is None or not hasattr(mapper, "primary_key"):
         raise ConfigError(f"{model.__qualname__} is no mapped class")
     if isinstance(told, str) and len(mapper.primary_key) != 1:
@@ -71,12 +71,13 @@ def _check(model: type, told: Told) -> None:
 
 
 def _entities(one: Any, models: Mapping[type, Told]) -> list[tuple[str, list[Any]]]:
-    found = []
+    found: list[tuple[str, list[Any]]] = []
     for model, told in models.items():
         if not isinstance(one, model):
             continue
         if isinstance(told, str):
-            found.append((told, [inspect(model).primary_key_from_instance(one)[0]]))
+            mapper: Any = inspect(model)
+            found.append((told, [mapper.primary_key_from_instance(one)[0]]))
         else:
             entity, ids_of = told
             ids = ids_of(one)
