@@ -64,7 +64,7 @@ def parse_stream_request(
         GrammarError: A channel, position or client id is outside the grammar.
         LimitExceededError: It names too many channels or fields.
     """
-    named = query.count(b"watch=" if isinstance(query, bytes) else "watch=")
+    named = query.count(b"watch=") if isinstance(query, bytes) else query.count("watch=")
     room = max_channels + _OTHER_FIELDS + min(named, max_watches)
     pairs = parse_query(query, max_fields=room)
     single = dict(pairs)
