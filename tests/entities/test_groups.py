@@ -66,6 +66,47 @@ async def test_a_change_while_the_last_watch_goes_is_not_fetched():
         assert asked == ["2"]
 
 
+async def test_notices_that_trimming_overtook_count_as_changes_of_everything():
+    line, things = Trunkline("memory://", max_backlog_size=3), {}
+
+    @line.entity("items")
+    async def items(key, viewer):
+        return things.get(key.id, "old")
+
+    ids = [str(number) for number in range(10)]
+    async with line, serving(line.gateway(open=True)) as port, Screen(port) as screen:
+        await screen.watch(*(("items", one) for one in ids))
+        for one in ids:
+            await screen.shows(("items", one), "old")
+        things.update(dict.fromkeys(ids, "new"))
+        await line.changed("items", *ids)  # ten at once, and three are kept
+        for one in ids:
+            await screen.shows(("items", one), "new")
+
+
+async def test_a_line_that_was_erased_shows_everything_anew():
+    line, value = Trunkline("memory://"), "old"
+
+    @line.entity("items")
+    async def items(key, viewer):
+        return value
+
+    async with line, serving(line.gateway(open=True)) as port, Screen(port) as screen:
+        for _ in range(5):
+            await line.changed(*ITEM)
+        await screen.watch(ITEM)
+        await screen.shows(ITEM, "old")
+        value = "new"
+        await line.reset()
+        await screen.shows(ITEM, "new")
+        value = "newer"
+        await line.changed(*ITEM)
+        await screen.shows(ITEM, "newer")
+        await screen.disconnect()
+        await screen.connect()
+        assert screen.current == [ITEM]
+
+
 async def test_tenants_never_share_a_fetch_whatever_the_scope_says():
     line = Trunkline("memory://")
     seen = []
