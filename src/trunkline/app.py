@@ -31,6 +31,7 @@ from trunkline.runtime.crew import Crew, Work
 from trunkline.runtime.loops import LoopLock, repeat, supervise
 from trunkline.runtime.service import Service, Services, chosen
 from trunkline.sql.opening import DatabasePlace, place_of
+from trunkline.store.outbox import Outbox
 from trunkline.store.store import Store
 from trunkline.store.tables import Tables
 from trunkline.webhooks.face import WebhooksFace
@@ -250,6 +251,10 @@ class Trunkline(GatewayFace, CacheFace, PresenceFace, FollowingFace, WebhooksFac
         self._crew.start(name, work)
 
     # -- the store ----------------------------------------------------------------------------
+
+    def outboxes(self) -> Sequence[Outbox]:
+        """Return what waits for the relays, the line's own first; while the line is open."""
+        return self._store.outboxes()
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs under these settings' profile, while the line is open.

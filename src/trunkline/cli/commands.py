@@ -23,6 +23,7 @@ from trunkline.cli.flags import (
 )
 from trunkline.cli.following import app as projections
 from trunkline.cli.following import routes
+from trunkline.cli.outbox import app as outbox
 from trunkline.cli.outcome import ends_well, fail, run_to_end, without_none
 from trunkline.cli.sagas import pipelines, sagas
 from trunkline.cli.transmissions import app as transmissions
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(consumers, name="consumers", rich_help_panel="Operate")
+app.add_typer(outbox, name="outbox", rich_help_panel="Operate")
 app.add_typer(projections, name="projections", rich_help_panel="Operate")
 app.command(rich_help_panel="Operate")(routes)
 app.add_typer(apps, name="apps", rich_help_panel="Webhooks")

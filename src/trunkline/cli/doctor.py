@@ -1,11 +1,14 @@
-"""``trunkline doctor``: looks at the machine, and has the engine look at its log."""
+"""``trunkline doctor``: looks at machine and store, and has the engine look at its log."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import sys
+from asyncio import sleep
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -15,8 +18,12 @@ import msgspec
 from trunkline.config import Settings
 from trunkline.errors import TrunklineError
 from trunkline.log.finding import Finding
+from trunkline.log.joint import JointLog
 from trunkline.log.registry import engine_for
+from trunkline.runtime.clock import SystemClock
 from trunkline.runtime.masking import masked_url
+from trunkline.sql.opening import holds_table, place_of
+from trunkline.store import examination
 
 BACKLOG: Final = 4096
 FILES_BESIDE: Final = 200
@@ -32,7 +39,10 @@ def examine(settings: Settings) -> list[Finding]:
     Returns:
         What was found, in the order to show it.
     """
-    return [*_engine(settings), *_machine(settings)]
+    found = [*_engine(settings)]
+    if not any(one.level == "fail" for one in found):
+        found += asyncio.run(_stores(settings))
+    return [*found, *_machine(settings)]
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
@@ -45,6 +55,41 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding("ok", "log", f"{shown} ({engine.__name__})")
     yield from findings
+
+
+async def _stores(settings: Settings) -> list[Finding]:
+    """Look at the databases beside the log, those that are there."""
+    engine = engine_for(settings.log)
+    found: list[Finding] = []
+    urls = [settings.log if issubclass(engine, JointLog) else settings.store, *settings.outboxes]
+    for url in filter(None, urls):
+        options = settings.log_options if url == settings.log else {}
+        place = place_of(url, {} if url.startswith("sqlite") else options)
+        try:
+            if await holds_table(place, "trunkline_store_schema") and place.open is not None:
+                database = await place.open()
+                try:
+                    head = partial(_head, settings)
+                    found += [one async for one in examination.examine(database, head, sleep)]
+                finally:
+                    await database.close()
+        except TrunklineError as error:
+            found.append(Finding("fail", "store", str(error)))
+    return found
+
+
+async def _head(settings: Settings) -> int:
+    log = engine_for(settings.log).from_url(
+        settings.log,
+        retention=settings.retention(),
+        clock=SystemClock(),
+        options=settings.log_options,
+    )
+    await log.open()
+    try:
+        return (await log.last_ids(())).head
+    finally:
+        await log.close()
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:

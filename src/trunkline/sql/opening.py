@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from trunkline.errors import ConfigError, MissingExtraError
 from trunkline.sql.database import Database, Dialect
-from trunkline.sql.sqlite import SQLiteDatabase
+from trunkline.sql.sqlite import SQLiteDatabase, file_holds
 
 
 class DatabasePlace(NamedTuple):
@@ -26,6 +27,18 @@ class DatabasePlace(NamedTuple):
     schema: str
     open: Callable[[], Awaitable[Database]] | None
     file: Path | None = None
+
+
+async def holds_table(place: DatabasePlace, table: str) -> bool:
+    """Tell whether a database is there and, for a file, holds a table, without touching it.
+
+    Args:
+        place: The database.
+        table: The table's name.
+    """
+    if place.file is None:
+        return place.open is not None
+    return place.file.exists() and await asyncio.to_thread(file_holds, place.file, table)
 
 
 def place_of(given: Any, options: Mapping[str, Any] | None = None) -> DatabasePlace:

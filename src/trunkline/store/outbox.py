@@ -100,16 +100,16 @@ class Outbox:
         rows = await self.database.fetch(self._sql.parked, limit)
         return [Parked(row[0], bytes(row[1]), row[2], row[3]) for row in rows]
 
-    async def retry(self, seqs: Sequence[int]) -> None:
-        """Put parked messages back, behind all that wait."""
+    async def retry(self, seqs: Sequence[int]) -> int:
+        """Put parked messages back, behind all that wait; return how many."""
         async with self.database.transaction() as tx:
             await tx.execute(self._sql.put_back, self._listed(seqs))
-            await tx.execute(self._sql.drop_parked, self._listed(seqs))
+            return await tx.execute(self._sql.drop_parked, self._listed(seqs))
 
-    async def drop(self, seqs: Sequence[int]) -> None:
-        """Forget parked messages."""
+    async def drop(self, seqs: Sequence[int]) -> int:
+        """Forget parked messages; return how many."""
         async with self.database.transaction() as tx:
-            await tx.execute(self._sql.drop_parked, self._listed(seqs))
+            return await tx.execute(self._sql.drop_parked, self._listed(seqs))
 
     def _listed(self, seqs: Sequence[int]) -> Any:
         if self.database.dialect is Dialect.POSTGRES:

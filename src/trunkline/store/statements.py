@@ -29,6 +29,7 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
 
     insert: str
     peek: str
+    waiting: str
     read: str
     read_these: str
     remove: str
@@ -43,10 +44,13 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
 
     make_lease: str
     read_lease: str
+    read_leases: str
     take_lease: str
     beat_lease: str
     hold_lease: str
     release_lease: str
+    #: Only PostgreSQL has any.
+    dead_rows: str = ""
 
 
 @cache
@@ -70,6 +74,7 @@ def _sqlite() -> Statements:
         found_store="INSERT INTO trunkline_store VALUES (1, ?) ON CONFLICT DO NOTHING",
         read_store="SELECT ident FROM trunkline_store",
         peek="SELECT 1 FROM trunkline_outbox LIMIT 1",
+        waiting="SELECT count(*), min(seq) FROM trunkline_outbox",
         insert="INSERT INTO trunkline_outbox (token, draft) VALUES ",
         read="SELECT seq, token, draft FROM trunkline_outbox ORDER BY seq LIMIT ?",
         read_these="SELECT seq, token, draft FROM trunkline_outbox "
@@ -85,6 +90,7 @@ def _sqlite() -> Statements:
         forget_relayed="DELETE FROM trunkline_relayed",
         make_lease="INSERT INTO trunkline_lease VALUES (?, 0, 0, '') ON CONFLICT DO NOTHING",
         read_lease="SELECT epoch, beat, holder FROM trunkline_lease WHERE name = ?",
+        read_leases="SELECT name, epoch, beat, holder FROM trunkline_lease ORDER BY name",
         take_lease="UPDATE trunkline_lease SET epoch = epoch + 1, beat = 0, holder = ? "
         "WHERE name = ? AND epoch = ? AND beat = ?",
         beat_lease="UPDATE trunkline_lease SET beat = beat + 1 WHERE name = ? AND epoch = ?",
@@ -103,6 +109,7 @@ def _postgres(p: str) -> Statements:
         found_store=f"INSERT INTO {p}trunkline_store VALUES (1, $1) ON CONFLICT DO NOTHING",
         read_store=f"SELECT ident FROM {p}trunkline_store",
         peek=f"SELECT 1 FROM {p}trunkline_outbox LIMIT 1",
+        waiting=f"SELECT count(*), min(seq) FROM {p}trunkline_outbox",
         insert=f"INSERT INTO {p}trunkline_outbox (draft) VALUES ",
         # Ordered by each transaction's last number, among whatever one statement sees: whoever
         # published after another's commit has a higher one, and is not seen without that other.
@@ -124,12 +131,15 @@ def _postgres(p: str) -> Statements:
         forget_relayed=f"DELETE FROM {p}trunkline_relayed",
         make_lease=f"INSERT INTO {p}trunkline_lease VALUES ($1, 0, 0, '') ON CONFLICT DO NOTHING",
         read_lease=f"SELECT epoch, beat, holder FROM {p}trunkline_lease WHERE name = $1",
+        read_leases=f"SELECT name, epoch, beat, holder FROM {p}trunkline_lease ORDER BY name",
         take_lease=f"UPDATE {p}trunkline_lease SET epoch = epoch + 1, beat = 0, holder = $1 "
         "WHERE name = $2 AND epoch = $3 AND beat = $4",
         beat_lease=f"UPDATE {p}trunkline_lease SET beat = beat + 1 WHERE name = $1 AND epoch = $2",
         # A share lock: whoever takes over has to wait for the commit that this check is part of.
         hold_lease=f"SELECT 1 FROM {p}trunkline_lease WHERE name = $1 AND epoch = $2 FOR SHARE",
         release_lease=f"UPDATE {p}trunkline_lease SET holder = '' WHERE name = $1 AND epoch = $2",
+        dead_rows="SELECT n_dead_tup FROM pg_stat_user_tables "
+        f"WHERE relid = to_regclass('{p}trunkline_outbox')",
     )
 
 

@@ -1,0 +1,149 @@
+"""``trunkline outbox``: what transactions left that no log would take, and what to do with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trunkline.cli.flags import LineFlags, with_flags
+from trunkline.cli.outcome import USAGE, ends_well, fail, run_to_end
+
+if TYPE_CHECKING:
+    from trunkline.store.outbox import Outbox, Parked
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See what transactions left that no log would take; send it again, or drop it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Numbers = Annotated[
+    list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Messages, as listed.")
+]
+All = Annotated[bool, typer.Option("--all", metavar="", help="All that are listed.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Messages at most.")]
+#: Messages acted on at once.
+PART = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxFlags(LineFlags):
+    """Say which line and which of its outboxes."""
+
+    line: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:OBJECT", help="A Trunkline, for one with outboxes elsewhere."),
+    ] = None
+    outbox: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Which of several: 1 is in the line's own database."),
+    ] = 1
+
+
+def _run(flags: OutboxFlags, act: Callable[[Outbox], Awaitable[None]]) -> None:
+    from trunkline.app import Trunkline
+    from trunkline.cli.target import load_line
+
+    async def work() -> None:
+        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
+        async with line:
+            found = line.outboxes()
+            if flags.outbox > len(found):
+                fail(f"this line has {len(found)} outboxes: --outbox {flags.outbox} is none")
+            await act(found[flags.outbox - 1])
+
+    run_to_end(work())
+
+
+@app.command("list")
+@ends_well
+@with_flags
+def list_parked(*, limit: Limit = 100, flags: OutboxFlags) -> None:
+    """Print the messages that no log took, and why."""
+
+    async def act(outbox: Outbox) -> None:
+        found = await outbox.parked(limit)
+        if flags.json:
+            for one in found:
+                print(json.dumps(_object(one)))
+            return
+        from trunkline.cli.table import moment, print_table
+
+        rows = ((one.seq, moment(one.parked_at), _channel(one), one.error) for one in found)
+        print_table(("number", "since", "channel", "error"), rows)
+
+    _run(flags, act)
+
+
+@app.command()
+@ends_well
+@with_flags
+def retry(numbers: Numbers = None, *, every: All = False, flags: OutboxFlags) -> None:
+    """Send messages again, behind all that wait, when what kept them out is mended."""
+    _act_on(numbers, every, flags, lambda outbox: outbox.retry, "sent again")
+
+
+@app.command()
+@ends_well
+@with_flags
+def drop(numbers: Numbers = None, *, every: All = False, flags: OutboxFlags) -> None:
+    """Forget messages for good."""
+    _act_on(numbers, every, flags, lambda outbox: outbox.drop, "dropped")
+
+
+Act = Callable[[list[int]], Awaitable[int]]
+
+
+def _act_on(
+    numbers: list[int] | None,
+    every: bool,  # noqa: FBT001 - a flag's value, handed on
+    flags: OutboxFlags,
+    choose: Callable[[Outbox], Act],
+    done: str,
+) -> None:
+    if bool(numbers) == every:
+        fail("say which: their numbers, or --all", status=USAGE)
+
+    async def act(outbox: Outbox) -> None:
+        do, count = choose(outbox), 0
+        if numbers:
+            count = await do(numbers)
+        else:
+            while found := [one.seq for one in await outbox.parked(PART)]:
+                count += await do(found)
+        if numbers and count < len(set(numbers)):
+            fail(f"{count} {done}; the others are not there: trunkline outbox list shows what is")
+        print(json.dumps({done.replace(" ", "_"): count}) if flags.json else f"{count} {done}")
+
+    _run(flags, act)
+
+
+def _object(one: Parked) -> dict[str, Any]:
+    told = {"number": one.seq, "parked_at": one.parked_at, "error": one.error}
+    draft = _draft(one)
+    if draft is not None:
+        import msgspec
+
+        told |= {"channel": draft.channel.name, "site_id": draft.channel.site_id}
+        told["data"] = msgspec.json.decode(draft.data)
+    return told
+
+
+def _channel(one: Parked) -> str:
+    draft = _draft(one)
+    return "-" if draft is None else str(draft.channel)
+
+
+def _draft(one: Parked) -> Any:
+    """Return the message that was left, None when the row holds none."""
+    from trunkline.errors import InvalidMessageError
+    from trunkline.store.envelope import unseal
+
+    try:
+        return unseal(one.sealed)
+    except InvalidMessageError:
+        return None
