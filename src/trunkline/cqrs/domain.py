@@ -6,12 +6,15 @@ Nothing is checked against anything else here: the whole is checked when the lin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from trunkline.cqrs.aggregate import Aggregate, Evolver
 from trunkline.cqrs.command import Event, stored
 from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler, HandlerOptions, Role
 from trunkline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trunkline.cqrs.event_channels import ChannelOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
@@ -206,6 +209,25 @@ class Domain:
             **options: See :class:`HandlerOptions`.
         """
         return self.register(Role.PROCESSOR, subjects, options)
+
+    def channel(self, *subjects: Subject, **options: Unpack[ChannelOptions]) -> Callable[[F], F]:
+        """Declare what sockets are told of events, after their commit.
+
+        The function takes an event and returns the message's data, a :class:`Push` to tell only
+        some, or None to tell nobody. Clients join the channel by its name or by a pattern, where
+        ``access=`` lets them.
+
+        Args:
+            *subjects: As for :meth:`projector`.
+            **options: See :class:`ChannelOptions`.
+
+        Raises:
+            ConfigError: An option makes no sense.
+        """
+        from trunkline.cqrs.event_channels import handler_options
+
+        chosen: Any = handler_options(options)
+        return self.register(Role.CHANNEL, subjects, chosen)
 
     def register(
         self, role: Role, subjects: Sequence[Subject], options: HandlerOptions

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.channels.consumer import ConsumerOptions
 from trunkline.channels.wing import Premises
+from trunkline.cqrs.event_channels import EventChannels, channels_by_domain
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import EVENTS
 from trunkline.cqrs.naming import Naming, versioned
@@ -46,6 +47,7 @@ class Followers:
         self._premises = premises
         self._commands = commands
         self._reactions: dict[str, Reaction] = {}
+        self._channels: dict[str, EventChannels] = {}
         self.projections = Projections(self._handlers, self._yard, premises.bus.be_ready)
 
     # -- living -------------------------------------------------------------------------------
@@ -76,6 +78,16 @@ class Followers:
         for handler in self._handlers():
             if is_eventual(handler) and handler.name not in self._reactions:
                 self._reactions[handler.name] = self._declare(handler)
+        for domain, handlers in channels_by_domain(self._handlers()).items():
+            if domain not in self._channels:
+                self._channels[domain] = self._declare_channels(domain, handlers)
+
+    def _declare_channels(self, domain: str, handlers: Iterable[Handler]) -> EventChannels:
+        channels = EventChannels(domain, handlers, self.catalog, lambda: self._premises.log)
+        self._premises.bus.consume_records(
+            channels.consumer, EVENTS, channels.take, wants=channels.wants, group=domain
+        )
+        return channels
 
     def _declare(self, handler: Handler) -> Reaction:
         reaction = self._reaction(handler, handler.naming)

@@ -1,18 +1,28 @@
-"""The line as those see it who look after what follows from commands: routes and projections."""
+"""The line as those see it who look after what follows: channels, routes, projections."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from trunkline.cqrs.face import CommandFace
 
 if TYPE_CHECKING:
+    from trunkline.cqrs.domain import Subject
+    from trunkline.cqrs.event_channels import ChannelOptions
     from trunkline.cqrs.projections import Projections
     from trunkline.cqrs.routes import RouteTable
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 class FollowingFace(CommandFace):
-    """Show who hears what, and look after projections."""
+    """Tell sockets of events, show who hears what, and look after projections."""
+
+    def channel(self, *subjects: Subject, **options: Unpack[ChannelOptions]) -> Callable[[F], F]:
+        """Declare what sockets are told of events; see :meth:`Domain.channel`."""
+        return self.commands.main.channel(*subjects, **options)
 
     def routes(self) -> RouteTable:
         """Return who hears what; as text it is a table.

@@ -19,7 +19,7 @@ from trunkline.errors import GrammarError
 #: The segment of an empty value: every other ``%`` is followed by two digits.
 EMPTY: Final = "%"
 
-_UNSAFE = re.compile(r"[\x00-\x20\x7f%.*:/?$|]")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f%.*:/?$|]")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 _PARAMETER = re.compile(r":([A-Za-z_][A-Za-z0-9_]*)(\??)\Z")
 

@@ -1,0 +1,206 @@
+"""Channels declared by event pattern: what sockets are told of events, after their commit.
+
+A function shapes each event it hears into a message on a plain channel of the line, in the
+transaction of a durable consumer. So it is told exactly once, with a position to resume from, to
+whoever may read that channel: by its name or by a pattern.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
+
+from trunkline.channels.drafting import PublishOptions
+from trunkline.channels.transaction import LineTransaction
+from trunkline.cqrs.calling import called
+from trunkline.cqrs.command import Recorded
+from trunkline.cqrs.handler import EVENTUAL, Handler, Role
+from trunkline.cqrs.hearing import Heard, Hearing
+from trunkline.cqrs.segment import encode
+from trunkline.errors import ConfigError, GrammarError
+from trunkline.log.port import Log
+from trunkline.model.channel import channel_key
+from trunkline.model.message import Record
+
+if TYPE_CHECKING:
+    from trunkline.cqrs.catalog import Catalog
+
+logger = logging.getLogger(__name__)
+
+#: Where events are told that say no other place.
+ROOT: Final = "/events"
+ETERNAL: Final = "eternal"
+EPHEMERAL: Final = "ephemeral"
+
+
+class ChannelOptions(TypedDict, total=False):
+    """Be the options of a channel, all of them optional.
+
+    Attributes:
+        priority: The lower is told first of one event; 255 if not given.
+        to: The channel's name, with ``:name`` for what the pattern captured or a field of the
+            event; ``/events/`` and the event's name, with slashes for dots, if not given.
+        lifespan: ``eternal``, or ``ephemeral``: each channel is gone after its first message.
+        name: Names the function; its own name if not given.
+        domains: Whose events it hears beside its own domain's; ``*`` for all.
+        enabled: Whether it tells at all.
+        legacy_wildcards: Read ``*`` as spool-broadcast does.
+    """
+
+    priority: int
+    to: str
+    lifespan: str
+    name: str
+    domains: str | Sequence[str]
+    enabled: bool
+    legacy_wildcards: bool
+
+
+class Push(msgspec.Struct, frozen=True):
+    """Be what a channel's function returns to tell only some.
+
+    Args:
+        data: Any JSON value.
+        options: As for ``line.publish``: ``user_ids``, ``group_ids``, ``client_ids`` …
+    """
+
+    data: Any
+    options: PublishOptions = {}
+
+
+def handler_options(options: ChannelOptions) -> dict[str, Any]:
+    """Return the options of the handler that a channel is.
+
+    Raises:
+        ConfigError: The lifespan or the place is none.
+    """
+    lifespan, to = options.get("lifespan", ETERNAL), options.get("to")
+    if lifespan not in {ETERNAL, EPHEMERAL}:
+        raise ConfigError(f"a lifespan is 'eternal' or 'ephemeral', not {lifespan!r}")
+    if to is not None and not to.startswith("/"):
+        raise ConfigError(f"a channel's name starts with '/': to={to!r}")
+    rest = {key: value for key, value in options.items() if key not in {"lifespan", "to"}}
+    return {**rest, "consistency": EVENTUAL, "extra": {"lifespan": lifespan, "to": to}}
+
+
+class EventChannels:
+    """Tell what the channels of one domain make of events.
+
+    Args:
+        domain: The domain's name.
+        handlers: The channels' functions.
+        catalog: Finds the catalogue of events.
+        log: Knows which channels were told before.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        handlers: Iterable[Handler],
+        catalog: Callable[[], Catalog],
+        log: Callable[[], Log],
+    ) -> None:
+        self.consumer = f"{domain}.channels"
+        ordered = sorted(handlers, key=lambda one: (one.priority, one.order))
+        self._hearings = [Hearing(handler, catalog) for handler in ordered]
+        self._log = log
+
+    def wants(self, record: Record) -> bool:
+        """Tell whether some channel hears an event."""
+        return any(hearing.wants(record) for hearing in self._hearings)
+
+    async def take(self, record: Record, tx: LineTransaction) -> None:
+        """Have every channel that hears an event tell it, by priority.
+
+        One that fails is told in the log with its event, and keeps no other from telling.
+        """
+        for hearing in self._hearings:
+            if not hearing.wants(record):
+                continue
+            heard = hearing.heard(record)
+            try:
+                async with tx.savepoint():
+                    await self._tell(hearing.handler, heard, record.channel.site_id, tx)
+            except Exception:
+                logger.exception(
+                    "the channel %s can't tell of %s (event %s)",
+                    hearing.handler.name,
+                    heard.recorded.name,
+                    heard.recorded.id,
+                )
+
+    async def _tell(
+        self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
+    ) -> None:
+        recorded = heard.recorded
+        supplies = {"tx": tx, "recorded": recorded}
+        shaped = await called(handler, recorded.event, heard.params, supplies)
+        if shaped is None:
+            return
+        name = channel_of(handler.extra.get("to"), heard)
+        if handler.extra.get("lifespan") == EPHEMERAL and await self._was_told(name, site_id, tx):
+            return
+        push = shaped if isinstance(shaped, Push) else Push(shaped)
+        await tx.publish(name, push.data, **_addressed(push.options, recorded, site_id))
+
+    async def _was_told(self, name: str, site_id: str | None, tx: LineTransaction) -> bool:
+        key = channel_key(name, site_id)
+        if any(draft.channel == key for draft in tx.unit.drafts):
+            return True
+        # A channel's counter outlives its messages, so this stays true when they are trimmed.
+        return bool((await self._log().last_ids([key])).ids.get(key))
+
+
+def channel_of(to: str | None, heard: Heard) -> str:
+    """Return the name of the channel on which an event is told.
+
+    Args:
+        to: The place, with ``:name`` for parameters; None for the usual one.
+        heard: The event and what the pattern captured.
+
+    Raises:
+        GrammarError: A parameter is neither captured nor a field.
+    """
+    if to is None:
+        return f"{ROOT}/{heard.recorded.name.replace('.', '/')}"
+    return "/".join(
+        _filled(segment[1:], heard) if segment.startswith(":") else segment
+        for segment in to.split("/")
+    )
+
+
+def _filled(name: str, heard: Heard) -> str:
+    value = heard.params.get(name, getattr(heard.recorded.event, name, None))
+    if value is None or isinstance(value, tuple):
+        raise GrammarError(
+            f"{heard.recorded.name!r} has no {name!r} for the channel's name: let the pattern "
+            "capture it once, or give the event such a field"
+        )
+    return encode(value)
+
+
+def _addressed(
+    options: PublishOptions, recorded: Recorded[Any], site_id: str | None
+) -> PublishOptions:
+    headers: Mapping[str, Any] = {
+        "event": recorded.name,
+        "id": recorded.id,
+        "correlation": recorded.headers.correlation,
+        **(options.get("headers") or {}),
+    }
+    chosen: PublishOptions = {**options, "headers": headers}
+    if site_id is not None:
+        chosen["site_id"] = site_id
+    return chosen
+
+
+def channels_by_domain(handlers: Iterable[Handler]) -> dict[str, list[Handler]]:
+    """Return the functions of channels, by domain."""
+    found: dict[str, list[Handler]] = {}
+    for handler in handlers:
+        if handler.role is Role.CHANNEL and handler.enabled:
+            found.setdefault(handler.domain.name, []).append(handler)
+    return found
