@@ -25,6 +25,7 @@ class Account(Aggregate):
     @event("Deposited")
     def deposit(self, amount: int, text: str) -> None:
         """Take some money."""
+        del text
         self.balance += amount
 
 

@@ -30,6 +30,13 @@ class Deposit(Command, name="deposit"):
 
 
 class Deposited(Event, name="account.deposited"):
+    account_id: str
+    amount: int
+    text: str
+
+
+class Entered(Event, name="account.entered"):
+    account_id: str
     amount: int
     text: str
 
@@ -45,28 +52,23 @@ def line_at(url: str) -> Trunkline:
     mark = "?" if url.startswith("sqlite") else "$1"
 
     @line.evolve
-    def deposited(account: Account | None, event: Deposited) -> Account:
+    def moved(account: Account | None, event: Deposited | Entered) -> Account:
         return Account((account.balance if account else 0) + event.amount)
 
     @line.command(Deposit)
     def deposit(command, account: Account | None):
-        yield Deposited(command.amount, TEXT)
+        assert account is not None
+        yield Deposited(command.account_id, command.amount, TEXT)
 
-    @line.command(Fill)
-    def fill(command, account: Account | None):
-        return [Deposited(1, TEXT) for _ in range(command.count)]
+    @line.command(Fill, aggregate=Account)
+    def fill(command):
+        return [Entered(command.account_id, 1, TEXT) for _ in range(command.count)]
 
     @line.projector(Deposited)
-    async def balance(event, tx, ctx):
-        if ctx.name == "deposit":
-            await tx.write(
-                f"UPDATE balance SET amount = amount + 1 WHERE account_id = {mark}",
-                ctx.metadata["id"],
-            )
-
-    @line.before("deposit")
-    def named(command, ctx):
-        ctx.metadata["id"] = command.account_id
+    async def balance(event, tx):
+        await tx.write(
+            f"UPDATE balance SET amount = amount + 1 WHERE account_id = {mark}", event.account_id
+        )
 
     return line
 
@@ -98,7 +100,7 @@ async def cycles(line: Trunkline, accounts: list[str], callers: int, seconds: fl
     return count / (time.perf_counter() - began)
 
 
-async def bulk(line: Trunkline, accounts: list[str], seconds: float) -> float:
+async def bulk(line: Trunkline, seconds: float) -> float:
     """Append a hundred events per command and return events per second."""
     count, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -121,7 +123,7 @@ async def main() -> None:
     for what in given.what:
         async with line_at(given.log) as line:  # one that remembers nothing
             if what == "bulk":
-                told[what] = await bulk(line, accounts, given.seconds)
+                told[what] = await bulk(line, given.seconds)
             else:
                 told[what] = await cycles(line, accounts, int(what), given.seconds)
     print(json.dumps(told))

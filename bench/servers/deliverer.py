@@ -138,7 +138,7 @@ async def rate(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     async with asyncio.TaskGroup() as group:
         busy, began = time.process_time(), time.perf_counter()
         running = group.create_task(bench.courier.run())
-        while bench.courier.tally.states["sent"] < given.count:
+        while bench.courier.tally.states["sent"] < given.count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         bench.courier.stop()
         await running
