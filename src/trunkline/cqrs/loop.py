@@ -112,14 +112,18 @@ class Loop:
         value = await watched(handler, subject, {}, supplies, name=plan.name, ctx=ctx)
         found, data = outcomes(value)
         queue: deque[tuple[Recorded[Any], int]] = deque()
+        own: tuple[ChannelKey, int] | None = None
         for one in found:
-            if isinstance(one, Reply):
+            if isinstance(one, Event):
+                if own is None or is_batch:
+                    own = await self._end_of(frame, one if is_batch else commands[0], one)
+                own = own[0], own[1] + 1
+                queue.append((self._stage(frame, one, *own), 1))
+            elif isinstance(one, Reply):
                 frame.result.reply = one.value
             elif isinstance(one, On):
                 queue.append((await self._stage_on(frame, one), 1))
-            elif isinstance(one, Event):
-                source = one if is_batch else commands[0]
-                queue.append((await self._stage_own(frame, one, source), 1))
+                own = None  # it may be the same stream
             else:
                 raise UsageError(
                     f"{handler.name} gave back a command: a deciding function yields events, and "
@@ -139,19 +143,18 @@ class Loop:
             return None
         return await frame.scope.find(plan.boundary(command), plan.view, site_id)
 
-    async def _stage_own(self, frame: Frame, event: Event, source: Any) -> Recorded[Any]:
-        """Have an event appended to the stream of the aggregate it was decided for.
+    async def _end_of(self, frame: Frame, source: Any, event: Event) -> tuple[ChannelKey, int]:
+        """Return the stream of the aggregate that an event was decided for, and its version.
 
         Args:
             frame: The command.
-            event: The event.
             source: Has the aggregate's id: the command, or in a batch the event.
+            event: The event.
         """
         plan, ctx = frame.plan, frame.ctx
         if plan.aggregate is None:
             channel = stream_of(ALONE, ctx.command_id, ctx.site_id)
-            before = sum(one.draft.channel == channel for one in frame.scope.staged)
-            return self._stage(frame, event, channel, before + 1)
+            return channel, frame.scope.count(channel)
         field = plan.aggregate.id_field if source is event else plan.id_field or ""
         if not hasattr(source, field):
             raise UsageError(
@@ -159,7 +162,7 @@ class Loop:
                 f"{field!r} that says which {plan.aggregate.name} it is of, or yield On(…)"
             )
         channel = plan.aggregate.stream(getattr(source, field), ctx.site_id)
-        return self._stage(frame, event, channel, await frame.scope.version(channel) + 1)
+        return channel, await frame.scope.version(channel)
 
     async def _loaded(self, frame: Frame, channel: ChannelKey, aggregate: Aggregate[Any]) -> Loaded:
         began = perf_counter()

@@ -190,6 +190,7 @@ class Scope:
         #: What must still be true at the end: tenant, query, after which global id.
         self.conditions: list[tuple[str | None, TagQuery, int]] = []
         self._staged: list[Staged] = []
+        self._counts: dict[ChannelKey, int] = {}
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -219,8 +220,12 @@ class Scope:
         if known is None:
             tip = await self.commit.tip(self.transaction, channel, None)
             known = self.commit.bases[channel] = (None, Loaded(tip.last_id, None))
-        own = sum(one.draft.channel == channel for one in self.staged)
-        return known[1].version + len(self.commit.layers.get(channel, ())) + own
+        return known[1].version + len(self.commit.layers.get(channel, ())) + self.count(channel)
+
+    def count(self, channel: ChannelKey) -> int:
+        """Return how many events in hand go to a stream."""
+        _ = self.staged
+        return self._counts.get(channel, 0)
 
     async def find(
         self, query: Query, aggregate: Aggregate[Any] | None, site_id: str | None
@@ -247,6 +252,8 @@ class Scope:
         """Have an event appended at the end."""
         staged = self.staged
         staged.append(Staged(len(self.unit.drafts), draft, recorded))
+        channel = draft.channel
+        self._counts[channel] = self._counts.get(channel, 0) + 1
         self.unit.stage((draft,))
 
     @property
@@ -258,6 +265,7 @@ class Scope:
             if last.place < len(drafts) and drafts[last.place] is last.draft:
                 break
             staged.pop()
+            self._counts[last.draft.channel] -= 1
         return staged
 
     async def save_snapshots(self) -> None:

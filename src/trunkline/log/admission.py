@@ -211,7 +211,9 @@ class Turn:
             check_kind(draft)
             entry = self._books.entry(draft.channel, draft.kind)
             touch = self.touches[draft.channel] = Touch(entry, self._retention)
-        if touch.entry.kind is not draft.kind or draft.kind is Kind.STREAM:
+        elif draft.kind is Kind.STREAM and draft.expected_version is None:
+            check_kind(draft)
+        if touch.entry.kind is not draft.kind:
             check_kind(draft)
             if touch.entry.kind is not draft.kind:
                 raise ChannelKindError(

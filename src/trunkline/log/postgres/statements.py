@@ -21,6 +21,7 @@ def _call(function: str, count: int) -> str:
 APPEND_ONE: Final = _ANSWER + _call("append_one_v1", 14)
 APPEND: Final = _ANSWER + _call("append_v1", 16)
 APPEND_IF: Final = _ANSWER + _call("append_if_v1", 22)
+APPEND_NEXT: Final = _ANSWER + _call("append_next_v1", 11)
 SETTLE: Final = _ANSWER + _call("settle_v1", 4)
 TRIM: Final = "SELECT {schema}." + _call("trim_v1", 5)
 SWEEP: Final = "SELECT {schema}." + _call("sweep_v1", 5)

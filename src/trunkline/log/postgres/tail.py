@@ -72,7 +72,7 @@ class Tail:
         self._watch: asyncio.TimerHandle | None = None
         self._sql = {
             text: self._address.sql(text)
-            for text in (sql.APPEND_ONE, sql.APPEND, sql.APPEND_IF, sql.SETTLE)
+            for text in (sql.APPEND_ONE, sql.APPEND, sql.APPEND_IF, sql.APPEND_NEXT, sql.SETTLE)
         }
 
     async def store(self, call: Call, until: float) -> Answer:

@@ -110,10 +110,27 @@ class Turn:
         if len(self._drafts) == 1 and self._is_plain_one(self._drafts[0]):
             self._is_conditional = False
             return self._one(self._drafts[0])
+        if len(self._drafts) == 1 and self._is_next(self._drafts[0]):
+            return self._next(self._drafts[0])
         return self._conditional() if self._is_conditional else self._plain()
 
     def _is_plain_one(self, draft: Draft) -> bool:
         return draft.key is None and draft.expected_version is None
+
+    def _is_next(self, draft: Draft) -> bool:
+        return draft.kind is Kind.STREAM and draft.key is None and draft.audience is None
+
+    def _next(self, draft: Draft) -> Call:
+        return Call(
+            sql.APPEND_NEXT,
+            (
+                draft.channel.site_id or "",
+                draft.channel.name,
+                draft.data,
+                draft.headers,
+                draft.expected_version,
+            ),
+        )
 
     def _limits(self, draft: Draft) -> Limits:
         if draft.kind is Kind.STREAM:
