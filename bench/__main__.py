@@ -27,6 +27,7 @@ from bench import (
     report,
     sharing,
     waking,
+    webhooks,
 )
 from bench.figures import Figure, Plan
 from bench.machine import describe, raise_file_limit
@@ -45,6 +46,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "consumer": consuming.measure,
     "commands": commands.measure,
     "entities": entities.measure,
+    "webhooks": webhooks.measure,
 }
 
 
