@@ -32,6 +32,7 @@ ROWS = {
     "guests": ("Publishing inside guests' transactions", "guests"),
     "consumer": ("Durable consumer", "consumer"),
     "entities": ("Entities", "entities"),
+    "webhooks": ("Webhooks", "webhooks"),
 }
 
 INTRODUCTION = """\
