@@ -126,7 +126,7 @@ class CommandSteps:
         if not ctx.has_given_key:
             return command
         table = self._shop.table
-        left = await table.find_key(SagaKind.COMMAND, ctx.name, ctx.key)
+        left = await table.find_key(SagaKind.COMMAND, ctx.name, _key_of(ctx))
         if left is None or left.status.is_final:
             return command
         taken = None
@@ -269,6 +269,11 @@ class CommandSteps:
         self._runner.release(saga.id)
 
 
+def _key_of(ctx: Context) -> str:
+    """Return the key under which a saga is found: a tenant's keys are its own."""
+    return ctx.key if ctx.site_id is None else f"{ctx.site_id}/{ctx.key}"
+
+
 def _begun(ctx: Context) -> SagaRecord:
     assert ctx.saga is not None  # noqa: S101 - its step was begun just now
     return ctx.saga
@@ -287,7 +292,7 @@ def _saga_of(command: Command, ctx: Context, *, owner: str, now: float) -> SagaR
         id=new_id(now),
         kind=SagaKind.COMMAND,
         name=ctx.name,
-        key=ctx.key,
+        key=_key_of(ctx),
         version=stored(type(command)).version,
         body=_json(command),
         context=_json(origin),

@@ -208,11 +208,14 @@ class SagaFace(WingedBus):
 
         wing = self._sagas
         await self.be_ready()
+        site = self._site()
+        if key is not None and site is not None:
+            key = f"{site}/{key}"  # a tenant's keys are its own
         if key is not None:
             known = await wing.runs.known(pipeline, key)
             if known is not None:
                 return known
-        origin = RunOrigin(key, actor, self._site())
+        origin = RunOrigin(key, actor, site)
         return await wing.runs.run(pipeline, given, origin, wait=wait)
 
     @property

@@ -1,0 +1,88 @@
+"""The example of creating a user runs, its failures included."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+from examples.create_user import CreateUser, Directory, application, prepare
+
+from trunkline.cqrs.errors import HandlerError, RefusedError
+
+
+@pytest.fixture
+async def town(ground):
+    directory = Directory()
+    line = application(ground.url, directory)
+    async with line:
+        async with line.transaction() as tx:
+            for table in ("profile", "friends"):
+                await tx.execute(f"DROP TABLE IF EXISTS {table}")
+        await prepare(line)
+        line.start_services()
+        yield line, directory
+
+
+async def rows(line, table):
+    async with line.transaction() as tx:
+        return [tuple(one) for one in await tx.fetch(f"SELECT * FROM {table} ORDER BY 1")]
+
+
+async def test_a_user_is_made_known_and_befriended(town):
+    line, directory = town
+    await line.send(CreateUser("ann", "ann@example.com"), wait=["befriend"])
+    assert await rows(line, "profile") == [("ann", "ann@example.com")]
+    assert await rows(line, "friends") == [("ann",)]
+    assert directory.contacts == {"ann": "ann@example.com"}
+    assert [one.data for one in await line.backlog("/users/ann")] == [{"created": "ann"}]
+
+
+async def test_an_address_that_is_taken_is_refused_before_anybody_is_told(town):
+    line, directory = town
+    await line.send(CreateUser("ann", "ann@example.com"))
+    with pytest.raises(RefusedError, match="has a user"):
+        await line.send(CreateUser("bob", "ann@example.com"))
+    assert directory.calls == ["add ann"]
+
+
+async def test_what_the_third_party_refuses_is_not_there(town):
+    line, directory = town
+    with pytest.raises(RefusedError, match="does not take"):
+        await line.send(CreateUser("bob", "bob@blocked.example"))
+    assert directory.calls == ["add bob"]
+    assert await rows(line, "profile") == []
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again_and_then_redacted(town):
+    line, directory = town
+    with pytest.raises(HandlerError, match="lost"):
+        await line.send(CreateUser("bob", "bob@slow.example"))
+    assert directory.calls == ["add bob"] * 3 + ["redact bob"]
+    assert directory.contacts == {}
+    assert await rows(line, "profile") == []
+
+
+async def test_of_two_at_once_one_wins_and_the_other_is_redacted(town):
+    line, directory = town
+    outcomes = await asyncio.gather(
+        *(line.send(CreateUser(user, "same@example.com")) for user in ("ann", "bob")),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, HandlerError) for one in outcomes) == 1
+    [(winner, _)] = await rows(line, "profile")
+    assert directory.contacts == {winner: "same@example.com"}
+
+
+def test_the_program_runs():
+    done = subprocess.run(
+        [sys.executable, "examples/create_user.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the same form again: True" in done.stdout
+    assert "and knows: {'ann': 'ann@example.com'}" in done.stdout
