@@ -55,6 +55,7 @@ def webhook(inbox: Inbox) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             answer = view(request, delivery, *args, **options)
             return HttpResponse(status=204) if answer is None else answer
 
-        return csrf_exempt(require_POST(verified))
+        exempt: Callable[..., Any] = csrf_exempt(require_POST(verified))
+        return exempt
 
     return wrap
