@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,11 +28,17 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture(autouse=True)
-def _loggers_that_speak() -> None:
-    """Undo what a library's logging set-up did to our loggers in an earlier test."""
+def _loggers_that_speak() -> Iterator[None]:
+    """Find the test that silences our loggers, rather than a later one that hears nothing."""
+    yield
+    silenced = ["all, by logging.disable()"] if logging.root.manager.disable else []
     logging.disable(logging.NOTSET)
     for name in tuple(logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "trunkline":
-            logger = logging.getLogger(name)
+        logger = logging.getLogger(name)
+        state = (logger.disabled, logger.propagate, logger.level)
+        if name.partition(".")[0] == "trunkline" and state != (False, True, logging.NOTSET):
+            silenced.append(name)
             logger.disabled, logger.propagate = False, True
             logger.setLevel(logging.NOTSET)
+    if silenced:
+        pytest.fail(f"this test leaves loggers silenced: {', '.join(silenced)}")

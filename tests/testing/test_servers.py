@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -121,3 +123,35 @@ def test_a_free_port_is_no_ephemeral_one() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
     assert servers.free_port() < lowest
+
+
+PARENT = dedent(
+    """
+    import asyncio, sys
+    from trunkline.testing.servers import Server, free_port
+
+    async def main():
+        port = free_port()
+        command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+        server = Server(command, port=port)
+        await server.start()
+        print(server.pid, flush=True)
+        await asyncio.sleep(600)
+
+    asyncio.run(main())
+    """
+)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells children")
+def test_a_server_ends_when_the_run_is_killed() -> None:
+    """Kill -9 of whoever started a server leaves no server behind."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = Path(f"/proc/{int(parent.stdout.readline())}")
+        assert child.exists()
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while child.exists() and "zombie" not in (child / "status").read_text():
+        assert time.monotonic() < deadline, "the server is still there"
+        time.sleep(0.01)

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from trunkline.testing.servers import HOST, SHOWN_OUTPUT, free_port
+from trunkline.testing.servers import HOST, SHOWN_OUTPUT, end_with_parent, free_port
 
 POLL = 0.02
 #: A server given by URL, to try other versions and builds.
@@ -207,6 +207,7 @@ class PostgresServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent(),  # noqa: PLW1509 - it takes no lock
                 **self._identity(),
             )
 

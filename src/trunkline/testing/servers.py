@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,8 @@ HOST = "127.0.0.1"
 PORTS = range(18_000, 32_000)
 POLL = 0.01
 SHOWN_OUTPUT = 8192
+PR_SET_PDEATHSIG = 1
+_MAIN = threading.main_thread()
 
 
 def free_port() -> int:
@@ -51,6 +55,24 @@ def free_port() -> int:
                 continue
             return port
     raise RuntimeError(f"found no free port in {PORTS}: are leftover servers running?")
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """Return what a child calls before it runs, so that it ends when this process is killed.
+
+    Linux alone can do it, by PR_SET_PDEATHSIG of prctl(2); and it looks at the thread that started
+    the child, so that only the main thread's children are told.
+    """
+    if not sys.platform.startswith("linux") or threading.current_thread() is not _MAIN:
+        return None
+    tell, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def call() -> None:
+        tell(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it was killed before
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return call
 
 
 class Server:
@@ -190,6 +212,7 @@ class Server:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 - it takes no lock
         )
         self._group = self._process.pid
 
