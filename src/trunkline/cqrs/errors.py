@@ -16,7 +16,7 @@ CommandError
 
 from __future__ import annotations
 
-from trunkline.errors import TrunklineError
+from trunkline.errors import TrunklineError, UsageError
 
 
 class CommandError(TrunklineError):
@@ -29,21 +29,21 @@ class CommandError(TrunklineError):
     trace_id: str = ""
 
 
-class UnknownCommandError(CommandError):
+class UnknownCommandError(CommandError, UsageError):
     """Report a command that nobody handles."""
 
     status = 404
     code = "unknown-command"
 
 
-class InvalidCommandError(CommandError, ValueError):
+class InvalidCommandError(CommandError, UsageError, ValueError):
     """Report a command whose fields don't fit its type."""
 
     status = 422
     code = "invalid-command"
 
 
-class RefusedError(CommandError):
+class RefusedError(CommandError, UsageError):
     """Refuse a command: raised by hooks and deciding functions, and told to whoever sent it.
 
     Args:

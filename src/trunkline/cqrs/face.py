@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.cqrs.command import Command, Event
     from trunkline.cqrs.context import Origin
     from trunkline.cqrs.domain import Domain, Subject
+    from trunkline.cqrs.entry import Entries, EntryAccess, Told
     from trunkline.cqrs.handler import HandlerOptions
     from trunkline.cqrs.result import Result
     from trunkline.cqrs.sending import EnqueueOptions, OriginOptions, SendOptions
@@ -82,6 +83,50 @@ class CommandFace(SagaFace):
     def processor(self, *subjects: Subject, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
         """Declare who answers events with commands; see :meth:`Domain.processor`."""
         return self.commands.main.processor(*subjects, **options)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """Return what clients may have run over HTTP."""
+        from trunkline.cqrs.entry import Entries
+
+        return Entries()
+
+    def expose(
+        self,
+        kind: type,
+        *,
+        access: EntryAccess | None = None,
+        open: bool = False,  # noqa: A002 - the word an application says
+        name: str | None = None,
+        summary: str = "",
+    ) -> None:
+        """Let clients send a command: ``POST /api/commands/{name}`` with its fields as JSON.
+
+        Args:
+            kind: The command's type.
+            access: Called with the identity and the command; True lets it be sent.
+            open: Say True to do without, so that everybody whom the gateway knows may send it.
+            name: Its part of the path; the stored name if not given.
+            summary: What it is for, in a sentence, for the OpenAPI document.
+
+        Raises:
+            ConfigError: Neither access= nor open=True is said, or the name is taken.
+        """
+        from trunkline.cqrs.command import stored
+        from trunkline.cqrs.entry import Entry
+        from trunkline.errors import ConfigError
+
+        if access is None and not open:
+            raise ConfigError(
+                f"who may send {kind.__name__}? Say access=, or open=True for all who are known"
+            )
+        own = name or stored(kind).name
+        self.entries.add(Entry(own, kind, self._run_entry, access, summary))
+
+    async def _run_entry(self, command: Command, origin: Origin) -> Told:
+        wing = self.commands
+        await self.be_ready()
+        return (await wing.send(command, origin)).told()
 
     async def send(self, command: Command, **options: Unpack[SendOptions]) -> Result:
         """Run a command, and return when all it came to is durable.

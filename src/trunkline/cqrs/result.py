@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trunkline.cqrs.command import Command, Event
+from trunkline.cqrs.entry import Told, ToldEvent
 from trunkline.errors import UsageError
 from trunkline.model.position import Position
 
@@ -120,6 +121,20 @@ class Result:
             self.data[name] = _zipped(handler, self.data.get(name), value, how["zip"])
         else:
             self.data.update(_fields(handler, value))
+
+    def told(self) -> Told:
+        """Return what a client is told of it."""
+        return Told(
+            id=self.command_id,
+            name=self.name,
+            events=tuple(
+                ToldEvent(one.id, one.name, one.stream_version, one.position) for one in self.events
+            ),
+            position=None if self.position is None else str(self.position),
+            reply=self.reply,
+            data=self.data,
+            repeated=self.is_repeat,
+        )
 
     def __repr__(self) -> str:
         names = ", ".join(one.name for one in self.events) or "no events"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
+from trunkline.cqrs.entry import Entries
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.application import Reception
+from trunkline.gateway.commands import COMMANDS, CommandEndpoint
 from trunkline.gateway.context import Context, Endpoint
 from trunkline.gateway.custody import Custody
 from trunkline.gateway.diagnostics import PAGE, STATE, DiagnosticsEndpoint
@@ -55,6 +57,7 @@ class Gateway:
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        self._entries = hooks.entries or Entries()
         self.options = options or GatewayOptions()
         gatekeeper = Gatekeeper(
             hooks.identify,
@@ -94,7 +97,10 @@ class Gateway:
         pages: dict[str, Endpoint] = {
             "/sse": MethodFilter(EventStreams(context, board, custody), ["GET"]),
             "/api/publish": MethodFilter(PublishEndpoint(context), ["POST"]),
-            "/api/openapi.json": MethodFilter(OpenAPIEndpoint(context), ["GET", "HEAD"]),
+            "/api/openapi.json": MethodFilter(
+                OpenAPIEndpoint(context, self._entries), ["GET", "HEAD"]
+            ),
+            COMMANDS: MethodFilter(CommandEndpoint(context, self._entries), ["POST"]),
             PAGE: diagnostics,
             STATE: diagnostics,
         }

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trunkline.cqrs.face import CommandFace
 from trunkline.entities.face import EntitiesFace
 from trunkline.gateway.options import GatewayOptions
 from trunkline.model.identity import Id
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # a gateway is imported when one is asked for: scripts need n
     from trunkline.gateway.failures import OnError
 
 
-class GatewayFace(EntitiesFace):
+class GatewayFace(EntitiesFace, CommandFace):
     """Let clients in."""
 
     #: Set by whoever makes the line, before its first use.
@@ -90,6 +91,7 @@ class GatewayFace(EntitiesFace):
             extra_headers=extra_headers,
             wrapped=wrapped,
             entities=self.entities,
+            entries=self.entries,
         )
         options, clock = self.gateway_options, self._premises.clock
         make = partial(

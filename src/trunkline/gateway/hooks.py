@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trunkline.cqrs.entry import Entries
 from trunkline.entities.wing import Entities
 from trunkline.gateway.access import Access, Identify
 from trunkline.gateway.application import Application, ExtraHeaders
@@ -22,6 +23,7 @@ class Hooks:
         extra_headers: Called with each request; returns headers for its answer.
         wrapped: Takes what is not the gateway's; 404 without it.
         entities: How entities are fetched, and who watches them; none are served without it.
+        entries: Commands that clients may send; none without it.
     """
 
     identify: Identify | None = None
@@ -31,3 +33,4 @@ class Hooks:
     extra_headers: ExtraHeaders | None = None
     wrapped: Application | None = None
     entities: Entities | None = None
+    entries: Entries | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from trunkline.cqrs.entry import Entry, Told
 from trunkline.gateway.answer import Answer, json_answer
 from trunkline.gateway.context import Context
 from trunkline.gateway.request import Request, Send
@@ -40,21 +41,39 @@ _PROBLEMS: Final = {
 }
 
 
+# The same for commands.
+_REFUSALS: Final = {
+    400: "The body is no JSON.",
+    401: "Nobody is known for this request.",
+    403: "This identity may not send the command, or the page's origin is not allowed.",
+    404: "No such command is exposed.",
+    409: "The command was refused, its key returned with other fields, or others were quicker.",
+    413: "The body is too large.",
+    422: "A field is missing or of another type; the detail names it.",
+    429: "Too many requests; Retry-After says when to come back.",
+    500: "A handler failed; `instance` names the trace.",
+    503: "The log cannot be reached.",
+}
+
+
 class OpenAPIEndpoint:
     """Serve ``GET /api/openapi.json``.
 
     Args:
         context: What the gateway's endpoints share.
+        entries: Commands that clients may send.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, entries: Iterable[Entry] = ()) -> None:
         self._context = context
+        self._entries = entries
 
     async def __call__(self, request: Request, send: Send) -> Answer:  # noqa: ARG002 - see Endpoint
         """Answer with the document."""
         root = str(request.scope.get("root_path", "")).rstrip("/")
         server = f"{root}{self._context.options.base_path}" or "/"
         document = describe(server, max_batch=self._context.options.max_batch)
+        add_entries(document, self._entries)
         return json_answer(msgspec.json.encode(document))
 
 
@@ -96,6 +115,47 @@ def describe(server: str, *, max_batch: int) -> dict[str, Any]:
                     "description": "One of the server's `publish_keys`.",
                 }
             },
+        },
+    }
+
+
+def add_entries(document: dict[str, Any], entries: Iterable[Entry]) -> None:
+    """Describe commands that clients may send.
+
+    Args:
+        document: The document, which is added to.
+        entries: The commands.
+    """
+    found = list(entries)
+    if not found:
+        return
+    kinds = [one.kind for one in found]
+    refs, schemas = msgspec.json.schema_components(
+        [*kinds, Told], ref_template="#/components/schemas/{name}"
+    )
+    document["components"]["schemas"].update(schemas)
+    for entry, body in zip(found, refs, strict=False):
+        document["paths"][f"/api/commands/{entry.name}"] = {"post": _command(entry, body, refs[-1])}
+
+
+def _command(entry: Entry, body: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "maxLength": 255},
+        "description": "The same key again brings the first result and runs nothing.",
+    }
+    return {
+        "operationId": entry.name,
+        "summary": entry.summary or f"Send {entry.name}",
+        "parameters": [key],
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
+        "responses": {
+            "200": {
+                "description": "All it came to is stored.",
+                "content": {JSON: {"schema": told}},
+            },
+            **{str(status): _problem(status, text) for status, text in _REFUSALS.items()},
         },
     }
 

@@ -49,7 +49,8 @@ class Router:
     """Hold the endpoints of a gateway.
 
     Args:
-        pages: Path below the base path to the endpoint for HTTP requests.
+        pages: Path below the base path to the endpoint for HTTP requests; one that ends in a
+            slash stands for all right below it.
         poll: Serves every path below ``/message-bus/`` that *pages* does not name.
         script: Serves the browser client's modules.
         socket: Serves WebSockets at ``/ws``.
@@ -82,7 +83,8 @@ class Router:
             if request.path == "/ws":
                 return self._socket
             return self._old_socket if request.path == self._old_path() else None
-        page = self._pages.get(request.path)
+        path = request.path
+        page = self._pages.get(path) or self._pages.get(path[: path.rfind("/") + 1])
         if page is None and request.path.startswith(POLL_PREFIX):
             return self._poll
         if page is None and is_script_path(request.path):

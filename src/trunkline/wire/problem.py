@@ -17,6 +17,7 @@ from trunkline.wire.http import Headers, format_retry_after
 
 CONTENT_TYPE = "application/problem+json"
 URN_PREFIX = "urn:trunkline:problem:"
+TRACE_PREFIX = "urn:trunkline:trace:"
 DEFAULT_RETRY_AFTER = 1.0
 
 _encoder = msgspec.json.Encoder()
@@ -111,6 +112,9 @@ def problem_of(error: Exception, *, instance: str | None = None) -> Problem:
         detail = "the log cannot be reached now and nothing was stored: try again later"
     else:
         detail = "the server failed to answer this request: its log says why"
+    trace = getattr(error, "trace_id", "")
+    if instance is None and trace:
+        instance = f"{TRACE_PREFIX}{trace}"
     made = problem(status, code, detail, instance=instance)
     return _with_limits(made, error)
 
