@@ -34,6 +34,8 @@ async def called(handler: Handler, subject: Any, params: Params, supplies: dict[
         return list(value)
     if signature.is_async or inspect.isawaitable(value):
         value = await value
+    if value is None:
+        return None
     if isinstance(value, AsyncIterable):
         return [one async for one in value]
     if inspect.isgenerator(value):

@@ -80,14 +80,18 @@ class Catalog:
         except msgspec.DecodeError as error:
             raise _unreadable(record, f"its headers are none of an event ({error})") from error
 
-    def recorded(self, record: Record) -> Recorded[Any]:
+    def recorded(self, record: Record, header: Header | None = None) -> Recorded[Any]:
         """Decode an event as a log keeps it, brought up to the present version.
+
+        Args:
+            record: The event.
+            header: What is stored beside it, if it is decoded already.
 
         Raises:
             UndecodableEventError: No type is known by its name, its version is newer than the
                 type's, an upcaster failed, or its fields don't fit.
         """
-        header = self.header(record)
+        header = header or self.header(record)
         return Recorded(
             event=self._event(record, header),
             name=header.name,

@@ -61,7 +61,7 @@ class Hearing:
     def __init__(self, handler: Handler, catalog: Callable[[], Catalog]) -> None:
         self.handler = handler
         self._catalog = catalog
-        self._router: Router[None] = Router()
+        self._router: Router[None] = Router(names=0)  # what one hears once, it hears once
         for pattern in handler.patterns:
             self._router.add(pattern, None, legacy=handler.is_legacy)
         self._types: dict[str, bool] = {}
@@ -83,6 +83,24 @@ class Hearing:
             and self.handler.hears_domain(header.domain)
             and self._takes(header.type or header.name)
         )
+
+    def hear(self, record: Record, catalog: Catalog) -> Heard | None:
+        """Decode an event if the handler hears it; None if not.
+
+        Args:
+            record: The event.
+            catalog: The catalogue of events.
+
+        Raises:
+            UndecodableEventError: No type and upcaster can read it.
+        """
+        header = catalog.header(record)
+        found = self._router.match(header.name)
+        if not found or not self.handler.hears_domain(header.domain):
+            return None
+        if not self._takes(header.type or header.name):
+            return None
+        return Heard(catalog.recorded(record, header), found[0].params)
 
     def _takes(self, stored_name: str) -> bool:
         """Tell whether the handler's annotation accepts a type of event; unknown ones it must."""

@@ -7,7 +7,7 @@ one that is built beside it has a name of its own until it takes the live one's 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,26 +62,28 @@ class NamingTransaction:
 
     def __init__(self, tx: LineTransaction, naming: Naming) -> None:
         self._tx = tx
+        # Statements go straight to the database: a projector runs one or more for every event.
+        self._database = tx.unit.transaction
         self._text = naming.text
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tx, name)
 
-    async def execute(self, statement: str, *values: Any) -> int:
+    def execute(self, statement: str, *values: Any) -> Awaitable[int]:
         """Run a statement and return how many rows it touched."""
-        return await self._tx.execute(self._text(statement), *values)
+        return self._database.execute(self._text(statement), *values)
 
-    async def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> Awaitable[None]:
         """Run a statement once for each row of values."""
-        await self._tx.execute_many(self._text(statement), rows)
+        return self._database.execute_many(self._text(statement), rows)
 
-    async def write(self, statement: str, *values: Any) -> None:
+    def write(self, statement: str, *values: Any) -> Awaitable[None]:
         """Run a statement whose answer nobody needs."""
-        await self._tx.write(self._text(statement), *values)
+        return self._database.write(self._text(statement), *values)
 
-    async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
+    def fetch(self, statement: str, *values: Any) -> Awaitable[Sequence[Row]]:
         """Run a statement and return its rows."""
-        return await self._tx.fetch(self._text(statement), *values)
+        return self._database.fetch(self._text(statement), *values)
 
 
 def tables_of(handler: str, given: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -24,7 +24,6 @@ from trunkline.cqrs.reaction import Reaction
 from trunkline.errors import LeaseLostError, TrunklineError
 from trunkline.log.joint import JointLog, JointTransaction
 from trunkline.log.port import Page
-from trunkline.model.message import Record
 from trunkline.model.position import Position
 from trunkline.runtime.clock import Clock
 from trunkline.sql.database import Dialect
@@ -202,7 +201,7 @@ class Builder:
         await self._lease.keep()
         async with self._yard.bus.transaction() as tx:
             await self._check(tx)
-            count = await self._apply(page.records, tx, reaction)
+            count = await reaction.project(page.records, tx)
             build = self._moved(build, page, count)
             await self._yard.table.move(tx, self._handler.name, build)
         return build
@@ -213,30 +212,6 @@ class Builder:
             events=build.events + count,
             moved_at=self._yard.clock.now(),
         )
-
-    async def _apply(
-        self, records: Sequence[Record], tx: LineTransaction, reaction: Reaction
-    ) -> int:
-        wanted = [record for record in records if reaction.hearing.wants(record)]
-        if not wanted:
-            return 0
-        if self._handler.signature.is_batch:
-            await self._guarded(reaction.take_list, wanted, tx, wanted[0])
-        else:
-            for record in wanted:
-                await self._guarded(reaction.take, record, tx, record)
-        return len(wanted)
-
-    async def _guarded(
-        self, take: Callable[..., object], given: object, tx: LineTransaction, first: Record
-    ) -> None:
-        try:
-            await take(given, tx)  # type: ignore[misc]
-        except Exception as error:
-            raise ProjectionError(
-                f"{self._handler.name} can't be built: it fails on event {first.message_id} of "
-                f"{first.channel.name} (global id {first.global_id}): {error}"
-            ) from error
 
     def _report(self, build: Build, head: int, *, is_live: bool = False) -> BuildProgress:
         position = build.position.global_id
@@ -275,7 +250,7 @@ class Builder:
     async def _take_rest(self, build: Build, reaction: Reaction, tx: LineTransaction) -> Build:
         while True:
             page = await self._read(build.position)
-            count = await self._apply(page.records, tx, reaction)
+            count = await reaction.project(page.records, tx)
             build = self._moved(build, page, count)
             if page.upto >= page.head:
                 return build

@@ -15,7 +15,7 @@ from trunkline.cqrs.catalog import Catalog
 from trunkline.cqrs.command import Recorded
 from trunkline.cqrs.context import Context, Origin
 from trunkline.cqrs.decision import outcomes
-from trunkline.cqrs.errors import HandlerError
+from trunkline.cqrs.errors import HandlerError, ProjectionError
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import Heard, Hearing
 from trunkline.cqrs.naming import Naming
@@ -55,6 +55,7 @@ class Reaction:
     ) -> None:
         self.handler = handler
         self.hearing = Hearing(handler, catalog)
+        self._catalog = catalog
         self._react = react
         self._naming = naming or handler.naming
         if handler.signature.is_batch and handler.role is not Role.PROJECTOR:
@@ -73,12 +74,54 @@ class Reaction:
         """
         heard = self.hearing.heard(record)
         if self._only_writes:
-            supplies: dict[str, Any] = {"tx": self._bound(tx), "recorded": heard.recorded}
-            if self._wants_ctx:
-                supplies["ctx"] = _context(heard.recorded, record)
-            await self._call(heard.recorded.event, heard.recorded.name, heard.params, supplies)
+            await self._project(heard, record, self._bound(tx))
         else:
             await self._react(self.handler, heard, record.channel.site_id, tx)
+
+    async def project(self, records: Sequence[Record], tx: LineTransaction) -> int:
+        """Have a projector handle those events of a page that it hears.
+
+        Returns:
+            How many.
+
+        Raises:
+            ProjectionError: One can't be decoded, or the projector failed on it.
+        """
+        if self.handler.signature.is_batch:
+            return await self._project_list(records, tx)
+        bound, catalog, hear = self._bound(tx), self._catalog(), self.hearing.hear
+        count = 0
+        for record in records:
+            try:
+                heard = hear(record, catalog)
+                if heard is not None:
+                    await self._project(heard, record, bound)
+                    count += 1
+            except Exception as error:
+                raise self._stopped(record, error) from error
+        return count
+
+    async def _project_list(self, records: Sequence[Record], tx: LineTransaction) -> int:
+        wanted = [record for record in records if self.hearing.wants(record)]
+        if wanted:
+            try:
+                await self.take_list(wanted, tx)
+            except Exception as error:
+                raise self._stopped(wanted[0], error) from error
+        return len(wanted)
+
+    def _stopped(self, record: Record, error: Exception) -> ProjectionError:
+        return ProjectionError(
+            f"{self.handler.name} can't be built: it fails on event {record.message_id} of "
+            f"{record.channel.name} (global id {record.global_id}): {error}"
+        )
+
+    async def _project(self, heard: Heard, record: Record, tx: LineTransaction) -> None:
+        recorded = heard.recorded
+        supplies: dict[str, Any] = {"tx": tx, "recorded": recorded}
+        if self._wants_ctx:
+            supplies["ctx"] = _context(recorded, record)
+        await self._call(recorded.event, recorded.name, heard.params, supplies)
 
     async def take_list(self, records: Sequence[Record], tx: LineTransaction) -> None:
         """Handle several events in one call.
