@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bench import (
+    after,
     commands,
     consuming,
     entities,
@@ -45,6 +46,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "guests": guests.measure,
     "consumer": consuming.measure,
     "commands": commands.measure,
+    "after": after.measure,
     "entities": entities.measure,
     "webhooks": webhooks.measure,
 }
