@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from trunkline.errors import ConfigError, InvalidMessageError, UsageError
 from trunkline.testing.clock import ManualClock
-from trunkline.webhooks.inbox import BodyTooLargeError, Delivery, Inbox
+from trunkline.webhooks.inbox import BodyTooLargeError, Delivery, Inbox, InboxLimits
 from trunkline.wire.signature import SignatureError, SigningKey, sign, sign_as_demux
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -60,7 +60,7 @@ def test_an_old_or_early_one_is_refused(away) -> None:
 
 def test_too_much_is_refused_before_it_is_hashed() -> None:
     with pytest.raises(BodyTooLargeError):
-        inbox_of(largest=10).verify(signed(), BODY)
+        inbox_of(limits=InboxLimits(largest=10)).verify(signed(), BODY)
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=5), st.binary(max_size=100))
@@ -245,7 +245,7 @@ async def test_starlette() -> None:
     async def handler(delivery) -> None:
         seen.append(delivery.data)
 
-    endpoint = webhook(inbox_of(largest=1000), handler)
+    endpoint = webhook(inbox_of(limits=InboxLimits(largest=1000)), handler)
     app = Starlette(routes=[Route("/hooks", endpoint, methods=["POST"])])
 
     for headers, body, status in tries():
@@ -259,7 +259,7 @@ async def test_fastapi() -> None:
     from trunkline.integrations.receiver_starlette import received
 
     app = FastAPI()
-    verified = Depends(received(inbox_of(largest=1000)))
+    verified = Depends(received(inbox_of(limits=InboxLimits(largest=1000))))
 
     def hook(delivery=verified):
         return Response(json.dumps(delivery.id), 204)
@@ -278,7 +278,7 @@ def test_flask() -> None:
     app, seen = Flask(__name__), []
 
     @app.post("/hooks")
-    @webhook(inbox_of(largest=1000))
+    @webhook(inbox_of(limits=InboxLimits(largest=1000)))
     def hook(delivery):
         seen.append(delivery.data)
 
@@ -299,7 +299,7 @@ def test_django() -> None:
 
     seen = []
 
-    @webhook(inbox_of(largest=1000))
+    @webhook(inbox_of(limits=InboxLimits(largest=1000)))
     def hook(request, delivery):
         seen.append(delivery.data)
 

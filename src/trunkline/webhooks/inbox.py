@@ -65,6 +65,22 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidMessageError("the body is not JSON") from error
 
 
+class InboxLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what an inbox takes.
+
+    Args:
+        tolerance: Seconds that a timestamp may be away.
+        largest: Bytes of a body at most.
+    """
+
+    tolerance: float = TOLERANCE
+    largest: int = LARGEST
+
+
+#: What an inbox takes where nothing is said.
+DEFAULTS: Final = InboxLimits()
+
+
 class BodyTooLargeError(UsageError):
     """Report a body that is larger than the receiver takes."""
 
@@ -80,8 +96,7 @@ class Inbox:
             returns them.
         source: Names the sender, so that two senders' ids are two.
         format: ``standard`` (Standard Webhooks), or ``demux``, whose signature can be replayed.
-        tolerance: Seconds that a timestamp may be away.
-        largest: Bytes of a body at most.
+        limits: What it takes.
         schema: In which PostgreSQL schema the tables of Trunkline are.
         clock: Tells the time.
 
@@ -89,14 +104,13 @@ class Inbox:
         ConfigError: The format is unknown, or there is no key.
     """
 
-    def __init__(  # noqa: PLR0913 - a receiver's settings, each with a default
+    def __init__(
         self,
         keys: Keys,
         *,
         source: str = "default",
         format: str = "standard",  # noqa: A002 - the word everywhere else
-        tolerance: float = TOLERANCE,
-        largest: int = LARGEST,
+        limits: InboxLimits = DEFAULTS,
         schema: str = "trunkline",
         clock: Clock | None = None,
     ) -> None:
@@ -107,8 +121,8 @@ class Inbox:
         self._keys = keys
         self._source = source
         self._is_demux = format == "demux"
-        self._tolerance = tolerance
-        self.largest = largest
+        self._tolerance = limits.tolerance
+        self.largest = limits.largest
         self._schema = schema
         self._clock = clock or SystemClock()
 
