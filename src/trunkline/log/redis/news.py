@@ -57,7 +57,7 @@ class News:
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Listen until cancelled."""
-        backoff = Backoff(first=0.02, limit=2.0)
+        backoff = Backoff(first=0.02, limit=0.5)
         while not self._is_stopped:
             try:
                 await self._listen(backoff)
