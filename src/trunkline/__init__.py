@@ -19,6 +19,8 @@ from trunkline.model.release import VERSION
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
+    from trunkline.cqrs.command import Command, Event
+    from trunkline.cqrs.errors import Refused
     from trunkline.errors import GapError, TrunklineError
     from trunkline.gateway.request import Request
     from trunkline.model.channel import ChannelKey
@@ -32,12 +34,15 @@ __version__ = VERSION
 __all__ = [
     "ANY_SITE",
     "ChannelKey",
+    "Command",
+    "Event",
     "GapError",
     "Identity",
     "Limits",
     "Message",
     "Position",
     "Receipt",
+    "Refused",
     "Request",
     "Trunkline",
     "TrunklineError",
@@ -47,12 +52,15 @@ __all__ = [
 _HOMES = {
     "ANY_SITE": "model.interest",
     "ChannelKey": "model.channel",
+    "Command": "cqrs.command",
+    "Event": "cqrs.command",
     "GapError": "errors",
     "Identity": "model.identity",
     "Limits": "model.message",
     "Message": "model.message",
     "Position": "model.position",
     "Receipt": "model.message",
+    "Refused": "cqrs.errors",
     "Request": "gateway.request",
     "Trunkline": "app",
     "TrunklineError": "errors",

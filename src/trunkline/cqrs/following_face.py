@@ -30,9 +30,11 @@ class FollowingFace(CommandFace):
         Raises:
             ConfigError: What was registered makes no sense.
         """
-        return self.commands.followers.routes()
+        found: RouteTable = self.commands.followers.routes()
+        return found
 
     @property
     def projections(self) -> Projections:
         """Return what looks after projections: ``list`` and ``rebuild``."""
-        return self.commands.followers.projections
+        found: Projections = self.commands.followers.projections
+        return found

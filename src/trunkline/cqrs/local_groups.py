@@ -65,8 +65,8 @@ class LocalGroups:
         commit.settle()
         for member in stored:
             member.stored()
-        for member, error in late:
-            member.fail(error)
+        for member, taken in late:
+            member.fail(taken)
 
     async def _fill(
         self,

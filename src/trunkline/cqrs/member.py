@@ -25,10 +25,12 @@ class Job(Protocol):
     target: Target | None
     #: Whether it wants a commit of its own.
     is_alone: bool
-    #: Whether others were quicker so often that it had better keep them waiting.
-    is_urgent: bool
     #: What is to be kept under its key, after a run.
     row: CommandRow | None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tell whether others were quicker so often that it had better keep them waiting."""
 
     async def run(self, scope: Scope) -> None:
         """Do it."""

@@ -37,7 +37,6 @@ from trunkline.sql.database import Database, Dialect
 from trunkline.store.command_table import CommandTable
 
 if TYPE_CHECKING:
-    from trunkline.cqrs.followers import Followers
     from trunkline.cqrs.hearing import Heard
 
 #: Seconds that a key is remembered, and between two looks for keys to forget.
@@ -70,8 +69,8 @@ class Commands:
         self.settings: Mapping[str, Mapping[str, Any]] = {}
         #: Set by whoever runs sagas: the steps of a command by its name.
         self.steps: dict[str, Steps] = {}
-        #: Set by the face: what runs eventual handlers.
-        self.followers: Followers
+        #: Set by the face: what runs eventual handlers. It knows this wing, so not its type here.
+        self.followers: Any = None
         self.main = self.domain(DEFAULT_DOMAIN)
 
     # -- declaring ----------------------------------------------------------------------------
