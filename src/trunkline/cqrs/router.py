@@ -16,6 +16,8 @@ from trunkline.cqrs.segment import Segment, Sort, decode
 
 T = TypeVar("T")
 
+_new = tuple.__new__
+
 #: What stands in a shape for a segment that no pattern spells out. No segment has a dot.
 _BLANK = "."
 NAMES = 1024
@@ -78,15 +80,27 @@ class _Node(Generic[T]):
         return self.one
 
 
+class _Capture(NamedTuple):
+    """Say where parameters stand in names of one shape.
+
+    Args:
+        singles: Each with its segment.
+        several: Repeated ones, each with its segments.
+    """
+
+    singles: tuple[tuple[str, int], ...]
+    several: tuple[tuple[str, tuple[int, ...]], ...]
+
+
 class _Plan(NamedTuple, Generic[T]):
     """Be what a shape leads to.
 
     Args:
-        captures: Where which parameters stand; patterns that capture alike share one.
-        listeners: Each with its pattern's text and the number of its capture.
+        captures: What is captured; patterns that capture alike share one.
+        listeners: Each with the number of its capture, and its pattern's text.
     """
 
-    captures: tuple[tuple[tuple[str, int | tuple[int, ...]], ...], ...]
+    captures: tuple[_Capture, ...]
     listeners: tuple[tuple[T, int, str], ...]
 
 
@@ -174,17 +188,19 @@ class Router(Generic[T]):
             return ()
         if "%" in name:
             segments = [decode(segment) for segment in segments]
-        params: list[Params] = [
-            {
-                key: segments[at] if at.__class__ is int else tuple([segments[i] for i in at])  # type: ignore[union-attr]
-                for key, at in capture
-            }
-            for capture in captures
-        ]
-        return tuple([Match(value, params[number], text) for value, number, text in listeners])
+        params: list[Params] = []
+        for singles, several in captures:
+            captured: Params = {key: segments[at] for key, at in singles}
+            for key, places in several:
+                captured[key] = tuple([segments[at] for at in places])
+            params.append(captured)
+        # The constructor of a named tuple costs more than all the rest of a match.
+        return tuple(
+            [_new(Match, (value, params[number], text)) for value, number, text in listeners]
+        )
 
     def _walk(self, shape: tuple[str, ...]) -> _Plan[T]:
-        captures: dict[tuple[tuple[str, int | tuple[int, ...]], ...], int] = {}
+        captures: dict[_Capture, int] = {}
         listeners: list[tuple[T, int, str]] = []
         seen: set[int] = set()
         for route in sorted(self._reached(shape), key=lambda route: route.sort_key):
@@ -214,14 +230,13 @@ class Router(Generic[T]):
         return list(found.values())
 
 
-def _captured(
-    pattern: NamePattern, shape: tuple[str, ...]
-) -> tuple[tuple[str, int | tuple[int, ...]], ...]:
+def _captured(pattern: NamePattern, shape: tuple[str, ...]) -> _Capture:
     """Return at which segment, or for a repeated parameter segments, each parameter stands."""
     places: dict[str, tuple[int, ...]] = {}
     for name, index in pattern.positions(shape) or ():
         places[name] = (*places.get(name, ()), index)
     repeated = pattern.repeated
-    return tuple(
-        (name, indexes if name in repeated else indexes[0]) for name, indexes in places.items()
+    return _Capture(
+        tuple((name, at[0]) for name, at in places.items() if name not in repeated),
+        tuple((name, at) for name, at in places.items() if name in repeated),
     )
