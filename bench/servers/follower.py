@@ -72,6 +72,7 @@ def routing() -> dict[str, Any]:
 def declared(log: str) -> Trunkline:
     """Return a line with the small domain."""
     line = Trunkline(log, services="off")
+    line.event(Filled, Pinged)
 
     @line.command(Fill)
     def fill(cmd: Fill):
