@@ -198,7 +198,7 @@ async def test_an_instance_goes_on_after_a_restart(ground):
             await status(line, "1", "active" if isinstance(step, Place) else "ended")
 
 
-async def test_states_of_an_older_version_are_brought_up(ground):
+async def test_states_of_an_older_version_are_brought_up(ground, caplog):
     line = ground.line()
     shop(line)
     async with line:
@@ -214,9 +214,17 @@ async def test_states_of_an_older_version_are_brought_up(ground):
         ended = await status(newer, "1", "ended")
         assert msgspec.json.decode(ended.state)["paid"] == 41
         assert ended.version == 2
-    older = shop(ground.line())
+    older = ground.line()
+    process = shop(older)
+    async with newer:
+        newer.start_services()
+        await newer.send(Place("2"))
+        await status(newer, "2", "active")
+    with caplog.at_level(logging.ERROR, "trunkline.cqrs"):
+        async with older:
+            assert "deploy the newer code" in caplog.text
     with pytest.raises(StepGoneError, match="version 2, and this code knows up to 1"):
-        older.state_of(ended)
+        process.state_of(ended)
 
 
 async def test_a_timer_that_keeps_failing_is_stuck_until_it_is_retried(ground, caplog):

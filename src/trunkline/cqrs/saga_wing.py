@@ -24,6 +24,7 @@ from trunkline.cqrs.step_book import StepBook
 from trunkline.cqrs.undoing import Undoing, gone_error
 from trunkline.errors import ConfigError, LineClosedError
 from trunkline.runtime.service import Service
+from trunkline.store.process_table import ProcessTable
 from trunkline.store.saga_record import SagaKind, SagaRecord, SagaStatus
 from trunkline.store.saga_table import SagaTable
 
@@ -91,6 +92,7 @@ class SagaWing:
         self._commands.followers.declare()
         opened.processes = [one.timers() for one in self._process_runners]
         await self._check_records(opened.table)
+        await self._check_processes(ProcessTable(database))
         self._opened = opened
         self._commands.steps.update({name: opened.steps for name in kinds if self.book.of(name)})
         self._premises.run("sagas", opened.shop.runner.run)
@@ -144,6 +146,22 @@ class SagaWing:
                 runner = ProcessRunner(process, self._premises, self._commands)
                 runner.declare()
                 self._process_runners.append(runner)
+
+    async def _check_processes(self, table: ProcessTable) -> None:
+        """Tell of instances that newer code wrote; what reaches them waits until that is back."""
+        if not self.processes:
+            return
+        for name, version, count in await table.versions():
+            process = self.processes.get(name)
+            if process is not None and version > process.version:
+                logger.error(
+                    "%d instances of process %r have version %d, and this code knows up to %d: "
+                    "deploy the newer code",
+                    count,
+                    name,
+                    version,
+                    process.version,
+                )
 
     # -- pipelines ----------------------------------------------------------------------------
 

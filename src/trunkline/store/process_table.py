@@ -95,9 +95,10 @@ class ProcessTable:
         given = (name, name, wanted, wanted, limit)
         return [_process(row) for row in await self.database.fetch(self._sql.processes, *given)]
 
-    async def versions(self) -> list[tuple[str, int, int]]:
+    async def versions(self) -> Sequence[tuple[str, int, int]]:
         """Return name, version and count of the instances that are active."""
-        return [tuple(row) for row in await self.database.fetch(self._sql.versions)]
+        rows = await self.database.fetch(self._sql.versions)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     # -- timers -------------------------------------------------------------------------------
 
