@@ -132,7 +132,8 @@ async def test_a_failing_handler_costs_only_itself_and_its_stream(ground):
         await line.send(Create("1"))
         await line.send(Create("2"))
         await line.send(Rename("1", "x"))
-        await come_true(lambda: len(others) == 3 and len(good) == 1 and len(tries) == 3)
+        # A page that failed is run again, so what was only called may have been twice.
+        await come_true(lambda: len(others) == 3 and set(good) == {"2"} and len(tries) >= 3)
 
         async def is_settled() -> bool:
             found = await line.consumers.parked("main.bad")
