@@ -132,7 +132,7 @@ async def test_retry_after_is_obeyed_by_the_whole_endpoint(post, receiver) -> No
 
 async def test_an_endpoint_that_hangs_costs_only_itself(post, receiver) -> None:
     receiver.behave["/hangs"] = hangs
-    await post.endpoint("hangs", receiver.url("/hangs"), timeout=60)
+    await post.endpoint("hangs", receiver.url("/hangs"), timeout=50)
     await post.queue("hangs", 200)
     await post.endpoint("well", receiver.url("/well"))
     await post.queue("well", 200)
@@ -356,3 +356,28 @@ async def test_the_hook_wraps_every_call_and_cannot_go_around_the_guard(post, re
     assert (await post.state(well))["state"] == "sent"
     assert (await post.attempts(evil))[0]["outcome"] == "blocked"
     assert "Bearer" not in str(await post.attempts(well))
+
+
+async def test_an_outcome_that_cannot_be_recorded_holds_up_no_other(post, receiver) -> None:
+    await post.endpoint("e", receiver.url())
+    idents = await post.queue("e", 20)
+    courier = post.courier()
+    record = courier._table.record
+    is_poisoned = True
+
+    async def recording(tx, outcomes, now):
+        if is_poisoned and any(one.claim.transmission.id == idents[7] for one in outcomes):
+            raise ValueError("the store can't take it")
+        return await record(tx, outcomes, now)
+
+    courier._table.record = recording
+    async with post.working(courier):
+
+        async def others_are_sent() -> bool:
+            return await post.count("state = 'sent'") == 19
+
+        await until(others_are_sent)
+        is_poisoned = False
+        await post.all_are("sent")
+
+    assert len(receiver.requests) == 20

@@ -81,6 +81,7 @@ class Courier:
         self.tally = Tally()
         self._fairness = Fairness(options.concurrency, options.slow_share)
         self._outcomes: list[Outcome] = []
+        self._most = options.batch
         self._unsaved: set[str] = set()
         self._notices: list[Notice] = []
         self._released: list[Claim] = []
@@ -148,14 +149,19 @@ class Courier:
             await self._look_in_time()
         now, unix = self._clock.monotonic(), self._clock.now()
         rooms = {} if self._is_stopping else self._fairness.plan(self._options.batch, now, unix)
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes, self._outcomes = self._outcomes[: self._most], self._outcomes[self._most :]
         if not (rooms or outcomes or self._released or self._unsaved):
             return False
         try:
             claims = await self._transact(outcomes, rooms, unix)
         except BaseException:
-            self._outcomes[:0] = outcomes
+            # Fewer next time, and the rest before a single one: should one of them be what the
+            # store can't take, the others are recorded without it.
+            self._most = max(1, len(outcomes) // 2)
+            at = 0 if len(outcomes) > 1 else len(self._outcomes)
+            self._outcomes[at:at] = outcomes
             raise
+        self._most = min(self._options.batch, self._most * 2)
         if claims:
             began = [(one.transmission.endpoint_id, one.transmission.seq) for one in claims]
             self._fairness.begin(began, now)

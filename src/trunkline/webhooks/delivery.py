@@ -71,8 +71,8 @@ class _Plain(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not (1 <= self.concurrency <= 100_000 and 1 <= self.batch <= 10_000):
             raise ValueError("concurrency is 1 to 100000, batch 1 to 10000")
-        if not 0 < self.slow_share <= 1 or not 10 <= self.lease <= 86400:
-            raise ValueError("slow_share is above 0 to 1, lease 10 to 86400 seconds")
+        if not 0 < self.slow_share <= 1 or not 110 <= self.lease <= 86400:
+            raise ValueError("slow_share is above 0 to 1, lease 110 to 86400 seconds")
         if not 0 <= self.response_bytes <= 2**24:
             raise ValueError("response_bytes is 0 to 16 MiB")
 

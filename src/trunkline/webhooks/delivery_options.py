@@ -14,6 +14,9 @@ from trunkline.webhooks.guard import Egress, forbidden_headers
 #: Seconds between attempts: ten attempts within about 75 hours, as Standard Webhooks suggests.
 SCHEDULE: Final = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
+#: Seconds that an attempt may take in total; a lease is longer, with the payload's time and more.
+LONGEST: Final = 60.0
+
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 _VALUE: Final = re.compile(r"[ -~\u00a0-\u00ff]{0,4000}")
 _RESERVED: Final = ("webhook-", "content-", "ce-", "x-demux-", "x-toot-")
@@ -62,8 +65,8 @@ class EndpointOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if any(not 0 <= wait <= 30 * 86400 for wait in self.schedule) or len(self.schedule) > 100:
             raise ConfigError("schedule: at most 100 waits of 0 seconds to 30 days")
-        if not 0 <= self.spread <= 1 or not 0 < self.timeout <= 300:
-            raise ConfigError("spread is 0 to 1, timeout above 0 and at most 300 seconds")
+        if not 0 <= self.spread <= 1 or not 0 < self.timeout <= LONGEST:
+            raise ConfigError(f"spread is 0 to 1, timeout above 0 and at most {LONGEST:g} seconds")
         if (self.rate is not None and self.rate <= 0) or not 1 <= self.concurrency <= 1000:
             raise ConfigError("rate is above 0, concurrency 1 to 1000")
         check_headers(self.headers)
@@ -96,6 +99,6 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1000
     slow_share: float = 0.5
     batch: int = 500
-    lease: float = 400.0
+    lease: float = 120.0
     response_bytes: int = 16384
     keep_bodies: bool = True
