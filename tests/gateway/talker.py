@@ -44,9 +44,10 @@ class Talker:
     async def closed(self):
         """Return what came before the close, and its code."""
         told = []
-        with contextlib.suppress(websockets.ConnectionClosed):
-            while True:
-                told.append(await self.next())
+        async with asyncio.timeout(60):  # signs of life would go on for ever
+            with contextlib.suppress(websockets.ConnectionClosed):
+                while True:
+                    told.append(await self.next())
         return told, self.ws.close_code
 
 
