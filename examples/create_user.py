@@ -20,6 +20,7 @@ from trunkline.cqrs.command import Command, Event
 from trunkline.cqrs.context import Context
 from trunkline.cqrs.errors import CommandError, Refused
 from trunkline.cqrs.step import StepCall, StepRetry
+from trunkline.testing.commands import drain
 
 
 class CreateUser(Command, name="create.user"):
@@ -151,7 +152,10 @@ def project(line: Trunkline, profile_values: str, friends_values: str) -> None:
     async def profile(event: UserCreated, tx):
         # The hook looked before; between two that come at once the unique column decides.
         await tx.execute(f"INSERT INTO profile {profile_values}", event.user, event.email)
-        await tx.publish(f"/users/{event.user}", {"created": event.user})
+
+    @line.channel("user.:user.created", to="/users/:user")
+    def push(event: UserCreated):
+        return {"created": event.user}
 
     @line.processor("user.:user.created", consistency="eventual")
     async def befriend(event: UserCreated):
@@ -190,6 +194,7 @@ async def main(url: str) -> None:
                 print(f"{email}: {type(error).__name__}: {error}")
         print("the directory was told:", ", ".join(directory.calls))
         print("and knows:", directory.contacts)
+        await drain(line)
         print("pushed:", [message.data for message in await line.backlog("/users/ann")])
 
 

@@ -12,8 +12,9 @@ from tests.store.databases import notes, until
 from trunkline.channels.consumer import Retry
 from trunkline.cqrs.command import Command, Event
 from trunkline.cqrs.errors import HandlerError
+from trunkline.cqrs.step import StepRetry
 from trunkline.errors import VersionConflictError
-from trunkline.testing.commands import FaultPoints, Story, drain, redeliver
+from trunkline.testing.commands import FaultPoints, Story, VirtualClock, drain, redeliver
 
 
 class Count(Command, name="count"):
@@ -248,3 +249,27 @@ async def test_a_story_says_what_was_what_is_done_and_what_must_follow(ground):
             story.then()
         with pytest.raises(AssertionError):
             story.refused()
+
+
+async def test_back_off_takes_no_time_but_the_tests(ground):
+    clock, calls = VirtualClock(), []
+    line = counting(ground.line(clock=clock))
+
+    @line.step(Count, retry=StepRetry(2, first=3600.0, limit=3600.0))
+    async def call(command):
+        calls.append(command.counter)
+        if len(calls) == 1:
+            raise ConnectionError
+
+    async with line:
+        sending = asyncio.create_task(line.send(Count("a")))
+
+        async def sleeps():
+            return clock.sleeping == 1
+
+        await until(sleeps)
+        clock.advance(2 * 3600)
+        result = await sending
+    assert calls == ["a", "a"]
+    steps = [span for span in result.context.spans if span[0] == "step"]
+    assert [(span[1], span[4]) for span in steps] == [("call", "ConnectionError: "), ("call", "")]

@@ -10,6 +10,7 @@ import pytest
 from examples.create_user import CreateUser, Directory, application, prepare
 
 from trunkline.cqrs.errors import HandlerError, RefusedError
+from trunkline.testing.commands import drain
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ async def test_a_user_is_made_known_and_befriended(town):
     assert await rows(line, "profile") == [("ann", "ann@example.com")]
     assert await rows(line, "friends") == [("ann",)]
     assert directory.contacts == {"ann": "ann@example.com"}
+    await drain(line)
     assert [one.data for one in await line.backlog("/users/ann")] == [{"created": "ann"}]
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -149,9 +150,11 @@ class CommandSteps:
             return command
         while True:
             saga = await self._begin(step, command, ctx)
+            began, what = perf_counter(), ""
             try:
                 found = await self._call(step, command, saga)
             except Exception as error:
+                what = f"{type(error).__name__}: {error}"
                 delay = await self._fail(step, error, ctx)
                 if delay is None:
                     if isinstance(error, TrunklineError):
@@ -160,6 +163,8 @@ class CommandSteps:
                 await self._shop.sleep(delay)
             else:
                 return await self._end(step, found, command, ctx)
+            finally:
+                ctx.spans.append(("step", step.name, began, perf_counter() - began, what))
 
     async def _begin(self, step: Step, command: Command, ctx: Context) -> SagaRecord:
         now, saga = self._clock.now(), ctx.saga
