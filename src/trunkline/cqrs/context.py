@@ -68,12 +68,15 @@ class Context:
         saga: Its saga as it is on record, while it has one.
         spans: What was done and how long it took.
         children: The contexts of commands it led to.
+        began: When it was sent, by ``time.perf_counter``; 0 until it has ended.
+        took: Seconds that it took with its commit; 0 until it has ended.
     """
 
     __slots__ = (
         "_events",
         "actor",
         "attempt",
+        "began",
         "causation",
         "children",
         "command_id",
@@ -90,6 +93,7 @@ class Context:
         "saga",
         "site_id",
         "spans",
+        "took",
         "work",
     )
 
@@ -112,6 +116,8 @@ class Context:
         self.spans: list[Span] = []
         self.children: list[Context] = []
         self._events = 0
+        self.began = 0.0
+        self.took = 0.0
 
     def next_event(self) -> int:
         """Count the events of one attempt, from 1."""

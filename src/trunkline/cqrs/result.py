@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trunkline.cqrs.command import Command, Event
+from trunkline.cqrs.trace import CommandTrace
 from trunkline.cqrs.entry import Told, ToldEvent
 from trunkline.errors import UsageError
 from trunkline.model.position import Position
@@ -135,6 +136,11 @@ class Result:
             data=self.data,
             repeated=self.is_repeat,
         )
+
+    @property
+    def trace(self) -> CommandTrace | None:
+        """Return what was done and how long it took, as a tree; None for a repeat."""
+        return None if self.context is None else CommandTrace.of(self.context, result=self)
 
     def __repr__(self) -> str:
         names = ", ".join(one.name for one in self.events) or "no events"

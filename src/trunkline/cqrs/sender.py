@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any, cast
 
 from trunkline.channels.transaction import LineTransaction
@@ -22,6 +23,7 @@ from trunkline.cqrs.plan import Heard
 from trunkline.cqrs.queue import Queue
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Commit, Scope, Stores
+from trunkline.cqrs.tracer import Tracer
 from trunkline.errors import OutcomeUnknownError, TrunklineError
 from trunkline.log.joint import JointTransaction
 from trunkline.model.message import Receipt
@@ -42,6 +44,7 @@ class Sender:
         stores: What scopes share.
         closing: Writes the ends of transactions.
         database: Where keys are looked up.
+        tracer: Noted to, when a command has ended.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Sender:
         stores: Stores,
         closing: Closing,
         database: Database,
+        tracer: Tracer,
     ) -> None:
         self._premises = premises
         self._clock = premises.clock
@@ -59,6 +63,7 @@ class Sender:
         self._stores = stores
         self._closing = closing
         self._database = database
+        self._tracer = tracer
 
     # -- in a commit of its own ---------------------------------------------------------------
 
@@ -67,12 +72,17 @@ class Sender:
     ) -> Result:
         """Run a command and return when it is durable."""
         self._queue.check()
+        began = perf_counter()
         job = self._job(loop, command, origin)
         try:
-            return await self._send(loop, job, steps)
+            result = await self._send(loop, job, steps)
         except TrunklineError as error:
             _mark(error, job.ctx)
+            self._tracer.note(job.ctx, began, error=error)
             raise
+        if not result.is_repeat:
+            self._tracer.note(job.ctx, began, result=result)
+        return result
 
     async def _send(self, loop: Loop, job: CommandJob, steps: Steps | None) -> Result:
         plan, ctx = job.plan, job.ctx
@@ -134,6 +144,7 @@ class Sender:
     async def send_many(self, loop: Loop, commands: Sequence[Command], origin: Origin) -> Result:
         """Run several commands in one transaction, all or none."""
         self._queue.check()
+        began = perf_counter()
         plans = [loop.plan.command(type(one)) for one in commands]
         job = self._job(loop, commands[0], origin, make=BatchJob)
         try:
@@ -144,10 +155,13 @@ class Sender:
             for plan, one in zip(plans, job.sent, strict=True):
                 changed = await loop.hooked(plan.before, one, job.ctx, plan)
                 ready.append(await loop.hooked(plan.after, changed, job.ctx, plan))
-            return await self._commit(job, parts_of(plans, ready))
+            result = await self._commit(job, parts_of(plans, ready))
         except TrunklineError as error:
             _mark(error, job.ctx)
+            self._tracer.note(job.ctx, began, error=error)
             raise
+        self._tracer.note(job.ctx, began, result=result)
+        return result
 
     # -- in a transaction that is open --------------------------------------------------------
 
@@ -238,6 +252,7 @@ class Sender:
             job.sent = plan.validated(command)
         except CommandError as error:
             _mark(error, ctx)
+            self._tracer.note(ctx, perf_counter(), error=error)
             raise
         return job
 

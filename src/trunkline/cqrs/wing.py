@@ -29,6 +29,7 @@ from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Scope, Stores
 from trunkline.cqrs.sender import Sender
 from trunkline.cqrs.state_cache import CACHED, StateCache
+from trunkline.cqrs.tracer import Tracer
 from trunkline.errors import ConfigError, LineClosedError, UsageError
 from trunkline.model.message import Draft, Message
 from trunkline.runtime.loops import repeat, supervise
@@ -69,6 +70,7 @@ class Commands:
         self.settings: Mapping[str, Mapping[str, Any]] = {}
         #: Set by whoever runs sagas: the steps of a command by its name.
         self.steps: dict[str, Steps] = {}
+        self.tracer = Tracer(premises.clock.now)
         #: Set by the face: what runs eventual handlers. It knows this wing, so not its type here.
         self.followers: Any = None
         self.main = self.domain(DEFAULT_DOMAIN)
@@ -110,7 +112,12 @@ class Commands:
         closing = Closing(table, is_exclusive=is_local)
         groups = (LocalGroups if is_local else RemoteGroups)(queue, log, stores, closing)
         self._sender = Sender(
-            self._premises, queue, stores=stores, closing=closing, database=database
+            self._premises,
+            queue,
+            stores=stores,
+            closing=closing,
+            database=database,
+            tracer=self.tracer,
         )
         for number in range(groups.leaders):
             name = f"commands {number}"
