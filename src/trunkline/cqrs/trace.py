@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from trunkline.cqrs.context import Context
-    from trunkline.cqrs.result import Result
-
 #: What the time between the last handler and the end is spent on.
 COMMIT: Final = "commit"
+
+
+class Context(Protocol):
+    """Be what is asked of a command's context."""
+
+    command_id: str
+    correlation: str
+    causation: str
+    domain: str
+    name: str
+    attempt: int
+    began: float
+    took: float
+    spans: list[tuple[str, str, float, float, str]]
+    children: list[Any]
+
+
+class Outcome(Protocol):
+    """Be what is asked of a command's result."""
+
+    command_id: str
+    events: Sequence[Any]
+    nested: list[Any]
 
 
 class TraceStep(msgspec.Struct, frozen=True):
@@ -80,7 +99,7 @@ class CommandTrace(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(
-        cls, ctx: Context, *, result: Result | None = None, error: BaseException | None = None
+        cls, ctx: Context, *, result: Outcome | None = None, error: BaseException | None = None
     ) -> CommandTrace:
         """Return the trace of a command that has run.
 
@@ -91,7 +110,7 @@ class CommandTrace(msgspec.Struct, frozen=True, kw_only=True):
         """
         took, steps = ctx.took, tuple(_steps(ctx))
         inner = result.nested if result is not None else ()
-        results = {one.command_id: one for one in inner}
+        results: Mapping[str, Outcome] = {one.command_id: one for one in inner}
         return cls(
             command_id=ctx.command_id,
             correlation=ctx.correlation,
@@ -135,7 +154,7 @@ def _all_spans(ctx: Context) -> Iterator[tuple[str, str, float, float, str]]:
         yield from _all_spans(child)
 
 
-def _events(ctx: Context, result: Result | None) -> Iterator[TracedEvent]:
+def _events(ctx: Context, result: Outcome | None) -> Iterator[TracedEvent]:
     for one in result.events if result is not None else ():
         if one.headers.command == ctx.command_id:
             yield TracedEvent(one.id, one.name, one.position)
