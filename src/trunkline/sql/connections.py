@@ -42,6 +42,10 @@ def check_place(path: Path) -> None:
         raise LogError(f"{path} is a directory: name a file in it")
 
 
+class Connection(sqlite3.Connection):
+    """Be a connection that can be referred to weakly, as caches of what is made for it do."""
+
+
 def connect(path: Path, *, busy_timeout: float, is_reader: bool = False) -> sqlite3.Connection:
     """Open a connection in WAL mode with ``synchronous=FULL`` and manual transactions.
 
@@ -66,6 +70,7 @@ def connect(path: Path, *, busy_timeout: float, is_reader: bool = False) -> sqli
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
+            factory=Connection,
         )
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous=FULL")

@@ -30,6 +30,10 @@ class Transaction(Protocol):
     def dialect(self) -> Dialect:
         """Name the dialect of its statements."""
 
+    @property
+    def native(self) -> Any:
+        """Return the driver's own connection, for libraries that work on one."""
+
     async def execute(self, statement: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched."""
 

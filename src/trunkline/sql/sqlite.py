@@ -59,6 +59,11 @@ class SQLiteTransaction:
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
 
+    @property
+    def native(self) -> sqlite3.Connection:
+        """Return the writing connection."""
+        return self._hold.connection
+
     async def execute(self, statement: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched."""
         return self._run(_checked(statement), values).rowcount

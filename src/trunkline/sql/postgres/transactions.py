@@ -41,6 +41,11 @@ class PostgresTransaction:
         self._connection = connection
         self._left: list[tuple[str, list[Sequence[Any]]]] = []
 
+    @property
+    def native(self) -> Connection:
+        """Return the driver's connection."""
+        return self._connection
+
     async def execute(self, statement: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched."""
         if self._left:
