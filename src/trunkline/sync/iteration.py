@@ -95,7 +95,9 @@ def resumed(
         LineClosedError: It was in the middle of several channels' backlogs, which have no one
             position.
     """
-    kept = {name: options[name] for name in ("site_id", "on_gap") if name in options}
+    kept: dict[str, Any] = {
+        name: options[name] for name in ("site_id", "on_gap") if name in options
+    }
     if subscription.position is not None:
         return {**kept, "channels": options["channels"], "position": subscription.position}
     if last is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 from trunkline.app import Trunkline as AsyncTrunkline
 from trunkline.channels.backlog import Backlog
@@ -47,6 +47,9 @@ class Trunkline:
         ConfigError: A setting is unknown or out of range, or no engine keeps such a log.
     """
 
+    #: Makes the line itself.
+    factory: ClassVar[Callable[..., AsyncTrunkline]] = AsyncTrunkline
+
     def __init__(
         self,
         log: str | None = None,
@@ -55,7 +58,10 @@ class Trunkline:
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        self._line = AsyncTrunkline(log, site_lookup=site_lookup, clock=clock, **settings)
+        given = settings if log is None else {"log": log, **settings}
+        if clock is not None:
+            given["clock"] = clock
+        self._line = self.factory(site_lookup=site_lookup, **given)
         self._portal = Portal("trunkline")
         self._gate = Gate()
         self._listeners: list[SyncListener] = []

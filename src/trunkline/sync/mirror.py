@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -52,7 +52,7 @@ def adapted(value: Any, caller: Caller) -> Any:
         return Block(value, caller)
     if isinstance(value, Cache):
         return MirroredCache(value, caller)
-    return Mirror(value, caller) if _has_coroutines(type(value)) else value
+    return Mirror(value, caller) if _has_coroutines(cast(Hashable, type(value))) else value
 
 
 def bare(value: Any) -> Any:
@@ -79,7 +79,7 @@ def threaded(handler: Callable[..., Any], caller: Caller) -> Callable[..., Any]:
 
 
 @functools.cache
-def _has_coroutines(kind: type) -> bool:
+def _has_coroutines(kind: Hashable) -> bool:
     return any(
         inspect.iscoroutinefunction(inspect.getattr_static(kind, name, None)) for name in dir(kind)
     )
