@@ -84,6 +84,8 @@ class ConsumingBus(TransactionalBus):
         name: str,
         channel: str,
         handler: ConsumerHandler,
+        *,
+        group: str = "",
         **options: Unpack[ConsumerOptions],
     ) -> None:
         """Declare a durable consumer of one of Trunkline's own channels.
@@ -92,13 +94,15 @@ class ConsumingBus(TransactionalBus):
             name: Names it.
             channel: The channel's name.
             handler: As for :meth:`consumer`.
+            group: What profiles may name it by together with others.
             **options: See :class:`ConsumerOptions`.
 
         Raises:
             ConfigError: Something makes no sense; the message says what.
         """
         interest = Interest(frozenset({channel_key(channel)}))
-        self._roster.declare(consumer_of(name, interest, handler, options))
+        consumer = consumer_of(name, interest, handler, options)
+        self._roster.declare(msgspec.structs.replace(consumer, group=group))
 
     def consume_records(
         self,

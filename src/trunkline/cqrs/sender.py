@@ -24,7 +24,7 @@ from trunkline.cqrs.queue import Queue
 from trunkline.cqrs.result import Result
 from trunkline.cqrs.scope import Commit, Scope, Stores
 from trunkline.cqrs.tracer import Tracer
-from trunkline.errors import OutcomeUnknownError, TrunklineError
+from trunkline.errors import LogUnavailableError, OutcomeUnknownError, TrunklineError
 from trunkline.log.joint import JointTransaction
 from trunkline.model.message import Receipt
 from trunkline.sql.database import Database
@@ -133,7 +133,9 @@ class Sender:
                 continue
             except OutcomeUnknownError as error:
                 if not await self._is_stored(job.row, error):
-                    raise
+                    raise LogUnavailableError(
+                        "the database went away during a commit: nothing was stored"
+                    ) from error
             finally:
                 job.is_stored = member.is_stored
             if member.scope is not None:

@@ -87,7 +87,12 @@ class Commands:
         if known is None:
             known = self._domains[name] = Domain(name, **options)
             self._premises.bus.consume_internal(
-                f"{CONSUMER}{name}", channel_of(name), self._run_queued, keep=KEEP, key=key_of
+                f"{CONSUMER}{name}",
+                channel_of(name),
+                self._run_queued,
+                group=name,
+                keep=KEEP,
+                key=key_of,
             )
         elif options:
             raise ConfigError(f"the domain {name!r} is there already: give its options once")
