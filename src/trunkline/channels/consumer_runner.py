@@ -119,7 +119,6 @@ class ConsumerRunner:
 
     async def run(self) -> None:
         """Wait for the lease and consume, until stopped."""
-        self._is_stopping = False
         try:
             while not self._is_stopping:
                 try:

@@ -64,7 +64,6 @@ class Relay:
 
     async def run(self) -> None:
         """Wait for the lease and move what comes, until stopped."""
-        self._is_stopping = False
         try:
             while not self._is_stopping:
                 try:

@@ -109,7 +109,6 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until stopped."""
-        self._is_stopping = False
         backoff = Backoff(first=0.05, limit=5.0)
         await self._outlet.open()
         async with asyncio.TaskGroup() as group:
