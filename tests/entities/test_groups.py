@@ -47,6 +47,32 @@ async def test_an_older_fetch_never_overwrites_a_newer():
         assert [shown for _, shown in screen.pushes] == [["old"], ["new"]]
 
 
+async def test_who_comes_during_a_fetch_is_shown_nothing_that_was_read_before():
+    line = Trunkline("memory://")
+    value, begun, go = "old", asyncio.Event(), asyncio.Event()
+
+    @line.entity("items", scope=lambda viewer: None)
+    async def items(key, viewer):
+        read = value
+        begun.set()
+        await go.wait()
+        return read
+
+    async with (
+        line,
+        serving(line.gateway(open=True)) as port,
+        Screen(port) as early,
+        Screen(port) as late,
+    ):
+        await early.watch(ITEM)
+        await begun.wait()
+        value = "new"
+        await late.watch(ITEM)
+        go.set()
+        await late.shows(ITEM, "new")
+        assert [shown for _, shown in late.pushes] == [["new"]]
+
+
 async def test_a_change_while_the_last_watch_goes_is_not_fetched():
     line = Trunkline("memory://")
     asked = []

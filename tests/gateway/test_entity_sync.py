@@ -78,6 +78,28 @@ async def test_entity_syncs_secret_holds_at_the_next_push_and_for_messages(serve
         assert shop.shelf.asked[-1][1].secret == "two"
 
 
+async def test_a_secret_sent_during_a_push_loses_no_change(server):
+    async with Stall(server) as shop, await old(shop) as ws:
+        begun, go = asyncio.Event(), asyncio.Event()
+
+        @shop.line.entity("slow")
+        async def slow(key, viewer):
+            begun.set()
+            await go.wait()
+            return viewer.secret
+
+        await ws.send(said("subscribe", {"entity": "slow", "id": "1"}))
+        await wait_until(lambda: shop.line.entities.watched)
+        await shop.line.changed("slow", "1")
+        await begun.wait()
+        await ws.send(said("secret", "new"))
+        await ws.send(said("subscribe", {"entity": "items", "id": "100"}))
+        await wait_until(lambda: shop.line.entities.watched == 2)
+        go.set()
+        async with asyncio.timeout(5):
+            assert json.loads(await ws.recv()) == "new"
+
+
 async def test_entity_syncs_clients_err_in_silence_and_stay(server):
     wrong = ["no json", "[1]", "7", said("dance", {}), said("subscribe", None), said("secret", 7)]
     wrong += [said("subscribe", {"entity": "items", "id": 5}), said("subscribe", {"entity": "x"})]

@@ -102,6 +102,11 @@ class Watch:
         """Note that the client has the present state, and need only be told of changes."""
         self.is_awaiting = False
 
+    @property
+    def is_owed(self) -> bool:
+        """Tell whether something is on its way to the client."""
+        return self.news is not None or (self.group is not None and self.group.is_busy)
+
     def drop(self) -> None:
         """Forget news that was not told, so that whatever comes next is."""
         if self.news is not None:
@@ -144,8 +149,8 @@ class Group:
     """
 
     __slots__ = (
-        "_backoff", "_behind", "_fetched", "_fetching", "_wants_fresh", "began", "declaration",
-        "is_suspect", "key", "members", "scope", "stage", "timer",
+        "_backoff", "_behind", "_fetched", "_fetching", "_newcomers", "_wants_fresh", "began",
+        "declaration", "is_suspect", "key", "members", "scope", "stage", "timer",
     )  # fmt: skip
 
     def __init__(self, declaration: Declaration, key: EntityKey, scope: Scope) -> None:
@@ -159,6 +164,8 @@ class Group:
         self.timer: asyncio.TimerHandle | None = None
         self._behind = False
         self._wants_fresh = False
+        # Those that came while a fetch was under way: they may know of later states already.
+        self._newcomers: set[Watch] = set()
         self._fetching = _NEVER
         self._fetched = _NEVER
         self._backoff: Backoff | None = None
@@ -180,6 +187,11 @@ class Group:
         return bool(self.members) and (self._behind or self._wants_fresh)
 
     @property
+    def is_busy(self) -> bool:
+        """Tell whether a fetch is under way or to come."""
+        return self.stage is not Stage.IDLE
+
+    @property
     def viewer(self) -> Viewer | None:
         """Return a viewer in whose name may be fetched, None while there is none."""
         for watch in self.members:
@@ -195,14 +207,16 @@ class Group:
         self.began = now
         self._fetching = position
         self._behind = self._wants_fresh = False
+        self._newcomers.clear()
 
     def deliver(self, state: State) -> None:
-        """Hand a state to all watches."""
+        """Hand a state to all watches that were there when its fetch began."""
         self._fetched = self._fetching
         self._backoff = None
         self.is_suspect = False
         for watch in tuple(self.members):
-            watch.offer(state)
+            if watch not in self._newcomers:
+                watch.offer(state)
 
     def fail(self, failure: Failure | None) -> float:
         """Note that a fetch failed; it is due again.
@@ -229,10 +243,13 @@ class Group:
         for watch in watches:
             watch.group = self
             self.members[watch] = None
+            if self.stage is Stage.FETCHING:
+                self._newcomers.add(watch)
 
     def dismiss(self, watch: Watch) -> None:
         """Let a watch go."""
         self.members.pop(watch, None)
+        self._newcomers.discard(watch)
         watch.group = None
         watch.drop()
 

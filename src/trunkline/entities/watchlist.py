@@ -208,6 +208,8 @@ class WatchList:
         self._viewer = viewer
         for key, watch in tuple(self._watches.items()):
             declaration = self._room.declared(key.entity)
+            # Whoever is told changes only must not lose one that is on its way.
+            is_owed = watch.is_owed or not self._repeats
             self._room.leave(watch)
             try:
                 scope = _scope(declaration, viewer)
@@ -218,7 +220,7 @@ class WatchList:
                 self._tell(watch)
                 continue
             self._room.join(watch, scope)
-            if not self._repeats:
+            if is_owed:
                 self._room.fetch(watch)
 
     # -- what watches report ------------------------------------------------------------------
