@@ -85,10 +85,14 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         is_done: Whether it handled all of it.
         failure: Why it won't without somebody's help, or an empty text.
+        attempts: How often one that is set aside was tried.
+        error: What that raised last.
     """
 
     is_done: bool
     failure: str = ""
+    attempts: int = 0
+    error: str = ""
 
 
 class Consumers:
@@ -203,9 +207,12 @@ class Consumers:
             return Reach(is_done=False)
         position = standing.position
         if position.epoch == epoch and position.global_id >= positions[-1]:
-            is_aside, error = await self._parked().aside(name, epoch, positions)
-            is_at_it = error.startswith(ProcessEndedError.__name__)
-            return Reach(is_done=not is_aside, failure="" if is_at_it else error)
+            aside = await self._parked().aside(name, epoch, positions)
+            if aside is None:
+                return Reach(is_done=True)
+            is_at_it = aside.error.startswith(ProcessEndedError.__name__)
+            failure = aside.error if aside.is_final and not is_at_it else ""
+            return Reach(is_done=False, failure=failure, attempts=aside.attempts, error=aside.error)
         is_running = standing.status is Status.RUNNING
         obstacle = "" if is_running else f"it is {standing.status}: {standing.reason}"
         return Reach(is_done=False, failure=obstacle)

@@ -7,30 +7,41 @@ so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trunkline.channels.consumer import ConsumerOptions
 from trunkline.channels.wing import Premises
+from trunkline.cqrs.causes import Causes
 from trunkline.cqrs.event_channels import EventChannels, channels_by_domain
 from trunkline.cqrs.handler import Handler, Role
-from trunkline.cqrs.hearing import EVENTS
+from trunkline.cqrs.hearing import EVENTS, Hearing
 from trunkline.cqrs.naming import Naming, versioned
 from trunkline.cqrs.projection_build import Yard
 from trunkline.cqrs.projections import Projections
 from trunkline.cqrs.reaction import BATCH, Reaction
 from trunkline.cqrs.routes import RouteTable, route_table
+from trunkline.cqrs.traces import Listener, Traces
 from trunkline.cqrs.waiting import Waiter, Waiting
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, TrunklineError
+from trunkline.log.joint import JointLog
+from trunkline.runtime.loops import repeat, supervise
 from trunkline.runtime.service import Service
 from trunkline.store.consumer_table import ConsumerTable
 from trunkline.store.projection_table import ProjectionTable
+from trunkline.store.trace_table import TraceTable
 
 if TYPE_CHECKING:
     from trunkline.cqrs.catalog import Catalog
     from trunkline.cqrs.result import Result
     from trunkline.cqrs.wing import Commands
 
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks for traces to forget.
+FORGET_EVERY = 3600.0
 #: The roles whose handlers may hear events from the log.
 LISTENING = frozenset({Role.PROJECTOR, Role.DISPATCHER, Role.PROCESSOR})
 
@@ -49,6 +60,17 @@ class Followers:
         self._reactions: dict[str, Reaction] = {}
         self._channels: dict[str, EventChannels] = {}
         self.projections = Projections(self._handlers, self._yard, premises.bus.be_ready)
+        self._causes = Causes(premises.bus, self._log, self._traces)
+        self._causes.declare()
+        self.traces = Traces(
+            self._causes,
+            commands.tracer,
+            table=self._traces,
+            log=self._log,
+            listeners=self._listeners,
+            consumers=lambda: premises.bus.consumers,
+            ready=premises.bus.be_ready,
+        )
 
     # -- living -------------------------------------------------------------------------------
 
@@ -60,10 +82,19 @@ class Followers:
             ProjectionVersionError: Tables and code are of versions that can't work together.
         """
         self.declare()
+        tracer, table = self._commands.tracer, self._traces()
+        tracer.whole = {domain.name for domain in self._commands.domains if domain.trace}
         await self.projections.open()
+        self._premises.run("traces", partial(supervise, "traces", partial(tracer.write, table)))
+        forget = partial(tracer.forget, table)
+        self._premises.run("old traces", partial(repeat, "old traces", forget, every=FORGET_EVERY))
 
     async def close(self) -> None:
-        """Do nothing: consumers end with the line."""
+        """Write the traces that are left."""
+        try:
+            await self._commands.tracer.flush(self._traces())
+        except TrunklineError as error:
+            logger.warning("the last traces can't be written: %s", error)
 
     def services(self) -> Sequence[Service]:
         """Return what a worker runs beside the consumers."""
@@ -103,14 +134,30 @@ class Followers:
         return reaction
 
     def _reaction(self, handler: Handler, naming: Naming | None) -> Reaction:
-        return Reaction(handler, self.catalog, self._commands.react, naming=naming)
+        reaction = Reaction(handler, self.catalog, self._commands.react, naming=naming)
+        reaction.note = self._commands.tracer.note_run
+        return reaction
+
+    def _log(self) -> JointLog:
+        return self._premises.store.joint
+
+    def _traces(self) -> TraceTable:
+        return TraceTable(self._log().database)
+
+    def _listeners(self) -> Iterable[Listener]:
+        """Return who hears events, strong ones too, with their consumers' names."""
+        for handler in self._handlers():
+            if handler.enabled and handler.role in LISTENING:
+                reaction = self._reactions.get(handler.name)
+                hearing = reaction.hearing if reaction else Hearing(handler, self.catalog)
+                yield handler, hearing, consumer_name(handler)
 
     def _handlers(self) -> Iterable[Handler]:
         return self._commands.plan.handlers.values()
 
     def _yard(self) -> Yard:
         premises = self._premises
-        log = premises.store.joint
+        log = self._log()
         database = log.database
         return Yard(
             bus=premises.bus,

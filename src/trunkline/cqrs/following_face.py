@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trunkline.cqrs.event_channels import ChannelOptions
     from trunkline.cqrs.projections import Projections
     from trunkline.cqrs.routes import RouteTable
+    from trunkline.cqrs.traces import Traces
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,6 +33,11 @@ class FollowingFace(CommandFace):
         """
         found: RouteTable = self.commands.followers.routes()
         return found
+
+    @property
+    def traces(self) -> Traces:
+        """Return what shows traces, and which handler did what with an event."""
+        return self.commands.followers.traces
 
     @property
     def projections(self) -> Projections:

@@ -7,6 +7,7 @@ effect exactly once, whatever crashes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 from trunkline.channels.transaction import LineTransaction
@@ -24,6 +25,9 @@ from trunkline.model.message import Record
 
 #: Events of a list, for handlers that take lists.
 BATCH = 1000
+
+
+Note = Callable[[str, Recorded[Any], float, BaseException | None], None]
 
 
 class React(Protocol):
@@ -64,6 +68,8 @@ class Reaction:
                 "commands or events is their cause"
             )
         self._only_writes = handler.role is Role.PROJECTOR
+        #: Told what became of an event, and how long that took.
+        self.note: Note | None = None
         self._wants_ctx = handler.signature.wants("ctx")
 
     async def take(self, record: Record, tx: LineTransaction) -> None:
@@ -73,10 +79,19 @@ class Reaction:
             TrunklineError: It can't be decoded, or the handler failed.
         """
         heard = self.hearing.heard(record)
-        if self._only_writes:
-            await self._project(heard, record, self._bound(tx))
-        else:
-            await self._react(self.handler, heard, record.channel.site_id, tx)
+        began = perf_counter()
+        failure: Exception | None = None
+        try:
+            if self._only_writes:
+                await self._project(heard, record, self._bound(tx))
+            else:
+                await self._react(self.handler, heard, record.channel.site_id, tx)
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            if self.note is not None:
+                self.note(self.handler.name, heard.recorded, perf_counter() - began, failure)
 
     async def project(self, records: Sequence[Record], tx: LineTransaction) -> int:
         """Have a projector handle those events of a page that it hears.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,20 @@ class ParkedMessage(msgspec.Struct, frozen=True, kw_only=True):
         return ParkedState.PARKED if self.attempts else ParkedState.BEHIND
 
 
+class Aside(NamedTuple):
+    """Say how it stands with a message that is set aside.
+
+    Args:
+        attempts: How often it was tried.
+        error: What it raised last.
+        is_final: Whether it waits for an operator.
+    """
+
+    attempts: int
+    error: str
+    is_final: bool
+
+
 class ParkedTable:
     """Read and write parked messages.
 
@@ -75,8 +89,8 @@ class ParkedTable:
         """Count a consumer's parked messages, those behind others too."""
         return int((await self._database.fetch(self._sql.count, consumer))[0][0])
 
-    async def aside(self, consumer: str, epoch: str, positions: Sequence[int]) -> tuple[bool, str]:
-        """Tell whether some messages are set aside, and why one of them failed for good.
+    async def aside(self, consumer: str, epoch: str, positions: Sequence[int]) -> Aside | None:
+        """Say how it stands with messages if one of them is set aside; None if none is.
 
         Args:
             consumer: Whose.
@@ -86,8 +100,11 @@ class ParkedTable:
         between = (consumer, epoch, positions[0], positions[-1])
         rows = await self._database.fetch(self._sql.aside, *between)
         found = [row for row in rows if row[0] in positions]
-        failed = [row[2] for row in found if row[1] and row[3] is None]
-        return bool(found), (failed or [""])[0]
+        if not found:
+            return None
+        failed = [row for row in found if row[1] and row[3] is None]
+        _, attempts, error, due_at = (failed or found)[0]
+        return Aside(attempts=attempts, error=error, is_final=bool(attempts) and due_at is None)
 
     async def has_key(self, consumer: str, key: str) -> bool:
         """Tell whether a message of a key is parked."""
