@@ -8,7 +8,6 @@ from typing import Any, Final
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import WingedBus
 from trunkline.cqrs.closing import BoundaryMovedError
-from trunkline.cqrs.command import Recorded
 from trunkline.cqrs.context import Context
 from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.keys import fingerprint, kept
@@ -126,23 +125,8 @@ class CommandJob:
     def placed(self, receipts: Sequence[Receipt]) -> Result:
         """Return the result with the ids that the commit gave."""
         result = self.result
-        if receipts and self.staged:
-            result.events = tuple(
-                placed(one.recorded, receipts[one.place].global_id) for one in self.staged
-            )
         if receipts:
             result.position = receipts[-1].position
+            if self.staged:
+                result.place([receipts[one.place].global_id for one in self.staged])
         return result
-
-
-def placed(recorded: Recorded[Any], position: int) -> Recorded[Any]:
-    """Return an event with the global id that the commit gave it."""
-    return Recorded(
-        event=recorded.event,
-        name=recorded.name,
-        version=recorded.version,
-        stream=recorded.stream,
-        stream_version=recorded.stream_version,
-        position=position,
-        headers=recorded.headers,
-    )

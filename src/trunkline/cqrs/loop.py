@@ -28,7 +28,7 @@ from trunkline.cqrs.state_cache import Loaded
 from trunkline.errors import ConfigError, UsageError
 from trunkline.model import codec
 from trunkline.model.channel import ChannelKey, Kind
-from trunkline.model.message import Draft
+from trunkline.model.message import MAX_MESSAGE_BYTES, Draft
 from trunkline.runtime.clock import Clock
 
 #: Commands inside commands, and events derived from events, at most.
@@ -214,13 +214,16 @@ class Loop:
             position=0,
             headers=header,
         )
+        headers = encode_header(header)
         draft = Draft(
             channel=channel,
             data=data,
-            headers=encode_header(header),
+            headers=headers,
             kind=Kind.STREAM,
             expected_version=version - 1,
-        ).check_size()
+        )
+        if len(data) + len(headers) > MAX_MESSAGE_BYTES:
+            draft.check_size()
         frame.scope.stage(recorded, draft)
         return recorded
 

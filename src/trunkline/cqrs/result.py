@@ -66,12 +66,13 @@ class Result:
     """
 
     __slots__ = (
+        "_events",
+        "_positions",
         "attempts",
         "command_id",
         "context",
         "data",
         "deferred",
-        "events",
         "failures",
         "is_repeat",
         "key",
@@ -86,7 +87,8 @@ class Result:
         self.command_id = command_id
         self.name = name
         self.key = key
-        self.events: Sequence[Recorded[Any]] = ()
+        self._events: Sequence[Recorded[Any]] = ()
+        self._positions: Sequence[int] = ()
         self.reply: Any = None
         self.values: dict[str, Any] = {}
         self.data: dict[str, Any] = {}
@@ -98,6 +100,25 @@ class Result:
         self.context: Context | None = None
         #: Right after its last event; None without events, or before the commit.
         self.position: Position | None = None
+
+    @property
+    def events(self) -> Sequence[Recorded[Any]]:
+        """Return or set what was decided, each with its position once that is known."""
+        if self._positions:
+            positions, self._positions = self._positions, ()
+            self._events = tuple(
+                msgspec.structs.replace(one, position=position)
+                for one, position in zip(self._events, positions, strict=True)
+            )
+        return self._events
+
+    @events.setter
+    def events(self, events: Sequence[Recorded[Any]]) -> None:
+        self._events = events
+
+    def place(self, positions: Sequence[int]) -> None:
+        """Tell the global ids of its events; they are put into them when somebody looks."""
+        self._positions = positions
 
     def take(self, handler: str, value: Any, how: Merge) -> None:
         """Collect what a handler gave back.

@@ -158,9 +158,25 @@ class Turn:
                 if draft.expected_version is not None:
                     _check_version(draft, touch.last_id)
                 return (self._accept(draft, touch),)
+            if all(draft.key is None for draft in group):
+                return self._admit_keyless(group)
             return self._admit_many(group)
         except TrunklineError as error:
             return error
+
+    def _admit_keyless(self, group: Group) -> tuple[Receipt, ...]:
+        """Check all drafts of a group, then take them: as many as a batch of events has."""
+        ahead: dict[ChannelKey, int] = {}
+        touches: list[Touch] = []
+        for draft in group:
+            channel = draft.channel
+            touch = self._touch(draft)
+            count = ahead.get(channel, 0)
+            if draft.expected_version is not None:
+                _check_version(draft, touch.last_id + count)
+            ahead[channel] = count + 1
+            touches.append(touch)
+        return tuple(map(self._accept, group, touches))
 
     def _admit_many(self, group: Group) -> tuple[Receipt, ...]:
         repeats = self._check(group)
