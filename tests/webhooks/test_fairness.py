@@ -13,15 +13,16 @@ from trunkline.webhooks.delivery_options import EndpointOptions
 from trunkline.webhooks.fairness import YOUNG_MOST, Fairness
 
 
-def fairness_of(endpoints, *, concurrency=1000, slow_share=0.5) -> Fairness:
+def fairness_of(endpoints, *, concurrency=1000, slow_share=0.5, per_host=1000) -> Fairness:
     """Know endpoints, given as name, tenant, lanes and options."""
-    fairness = Fairness(concurrency, slow_share)
+    fairness = Fairness(concurrency, slow_share, per_host)
     for name, tenant, lanes, options in endpoints:
+        url = f"https://{name.split('@')[-1]}.example:444/hook"
         endpoint = Endpoint(
             id=name,
             app_id=None,
             tenant=tenant,
-            url="",
+            url=url,
             health=Health(),
             options=EndpointOptions(**options),
         )
@@ -119,3 +120,22 @@ def test_no_plan_starves_anybody_or_exceeds_a_bound(given_, limit) -> None:
     for tenant, room in capacity.items():  # who could take more got as much as anybody
         if by_tenant[tenant] < room:
             assert by_tenant[tenant] >= max(by_tenant.values()) - 1
+
+
+def test_a_host_gets_no_more_than_its_share_whosever_endpoints_it_has() -> None:
+    crowd = [(f"{n}@victim", f"tenant {n}", ["a"], {}) for n in range(50)]
+    fairness = fairness_of([*crowd, ("other", "tenant", ["a"], {})], per_host=10)
+
+    rooms = fairness.plan(500, 0.0, 0.0)
+    to_victim = [(name, n) for (name, _), n in rooms.items() if name.endswith("@victim")]
+    assert sum(n for _, n in to_victim) == 10
+    assert rooms["other", "a"] > 0
+    begun = [(name, seq) for seq, (name, _) in enumerate(to_victim)]
+    fairness.begin(begun, 0.0)
+    later = fairness.plan(500, 1.0, 1.0)
+    free = 10 - len(begun)
+    assert sum(n for (name, _), n in later.items() if name.endswith("@victim")) == free
+    for name, seq in begun:
+        fairness.end(name, seq)
+    again = fairness.plan(500, 2.0, 2.0)
+    assert sum(n for (name, _), n in again.items() if name.endswith("@victim")) == 10

@@ -272,3 +272,11 @@ async def test_time_is_split_into_its_parts() -> None:
     assert 0 < timing.connect <= timing.total
     assert 0 < timing.first_byte <= timing.total
     assert timing.names >= 0
+
+
+@pytest.mark.parametrize("url", ["https://api.example.com/hook", "https://API.example.com.:444/"])
+def test_a_loop_through_this_application_itself_is_refused(url) -> None:
+    egress = Egress(own=("api.example.com",))
+    with pytest.raises(BlockedError, match="leads back to this application"):
+        egress.check_url(url)
+    egress.check_url("https://receiver.example.com/hook")

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.store.databases import until
 from tests.webhooks.school import Lesson, LessonSignal, installed, resolved, school
+from trunkline.webhooks.errors import PayloadError
 
 
 async def states(line):
@@ -175,3 +176,36 @@ async def test_signals_wait_for_a_worker_however_many_there_are(ground):
     async with school(ground) as (line, _):
         await resolved(line)
         assert len(await line.transmissions.list()) == 60
+
+
+async def test_an_endpoint_keeps_no_more_than_its_share_of_the_undelivered(ground):
+    async with school(ground) as (line, _):
+        await installed(line, 1)
+        for number in range(12):
+            await line.signal(LessonSignal(number, account_id=1), "destroyed")
+        await resolved(line)
+        assert await line.transmissions.bound(20) == 0
+        assert await line.transmissions.bound(5) == 7
+        found = await states(line)
+        assert [number for number in range(12) if found[number] == "queued"] == [7, 8, 9, 10, 11]
+        gone = [one for one in await line.transmissions.list() if one.state == "withdrawn"]
+        assert {one.last_error for one in gone} == {"the endpoint had more than 5 undelivered"}
+        await line.transmissions.purge(older_than=-1)
+        assert len(await states(line)) == 5
+
+
+class LargeSignal(LessonSignal):
+    signal_name = "large"
+
+    async def payload(self):
+        return {"text": "x" * 400_000}
+
+
+async def test_a_payload_over_the_limit_is_an_error_before_anything_is_sent(ground):
+    async with school(ground, LargeSignal) as (line, mailbox):
+        await installed(line, 1, signals=["large"])
+        await line.signal(LargeSignal(1, account_id=1), "updated")
+        await resolved(line)
+        [error] = await mailbox.prepare(await mailbox.claim())
+        assert isinstance(error, PayloadError)
+        assert "payload_limit=350000" in str(error)

@@ -79,7 +79,7 @@ class Courier:
         self._clock = clock
         self._notify = notify
         self.tally = Tally()
-        self._fairness = Fairness(options.concurrency, options.slow_share)
+        self._fairness = Fairness(options.concurrency, options.slow_share, options.host_concurrency)
         self._outcomes: list[Outcome] = []
         self._most = options.batch
         self._unsaved: set[str] = set()

@@ -27,15 +27,15 @@ from trunkline.webhooks.outlet import Hook, Outlet
 from trunkline.webhooks.recoverer import Recoverer
 from trunkline.webhooks.tally import Tally
 
-_EGRESS: Final = frozenset({"http", "networks", "ports"})
+_EGRESS: Final = frozenset({"http", "networks", "ports", "own"})
 
 
 def read_options(given: Mapping[str, Any]) -> DeliveryOptions:
     """Check the delivery's settings, and those of its egress guard.
 
     Args:
-        given: As :class:`DeliveryOptions`, but for ``http``, ``networks`` and ``ports``, which are
-            :class:`trunkline.webhooks.guard.Egress`'s.
+        given: As :class:`DeliveryOptions`, but for ``http``, ``networks``, ``ports`` and ``own``,
+            which are :class:`trunkline.webhooks.guard.Egress`'s.
 
     Raises:
         ConfigError: One is unknown or out of range.
@@ -49,6 +49,7 @@ def read_options(given: Mapping[str, Any]) -> DeliveryOptions:
         http=bool(given.get("http", False)),
         networks=tuple(given.get("networks", ())),
         ports=None if ports is None else frozenset(map(int, ports)),
+        own=tuple(str(host).lower() for host in given.get("own", ())),
     )
     values = {name: value for name, value in given.items() if name not in _EGRESS}
     try:
@@ -62,6 +63,7 @@ class _Plain(msgspec.Struct, frozen=True, kw_only=True):
     """Be the delivery's settings but for the guard's, with their ranges."""
 
     concurrency: int = DeliveryOptions().concurrency
+    host_concurrency: int = DeliveryOptions().host_concurrency
     slow_share: float = DeliveryOptions().slow_share
     batch: int = DeliveryOptions().batch
     lease: float = DeliveryOptions().lease
@@ -71,6 +73,8 @@ class _Plain(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not (1 <= self.concurrency <= 100_000 and 1 <= self.batch <= 10_000):
             raise ValueError("concurrency is 1 to 100000, batch 1 to 10000")
+        if not 1 <= self.host_concurrency <= 100_000:
+            raise ValueError("host_concurrency is 1 to 100000")
         if not 0 < self.slow_share <= 1 or not 110 <= self.lease <= 86400:
             raise ValueError("slow_share is above 0 to 1, lease 110 to 86400 seconds")
         if not 0 <= self.response_bytes <= 2**24:

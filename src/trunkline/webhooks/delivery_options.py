@@ -88,6 +88,7 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         egress: What may be called.
         concurrency: Requests under way at most, over all endpoints.
+        host_concurrency: Of these, what goes to one host at most, whosever endpoints it has.
         slow_share: Of these, what endpoints that keep us waiting may take together.
         batch: Transmissions claimed at most in one transaction.
         lease: Seconds after which another process takes over what was claimed.
@@ -97,6 +98,7 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     egress: Egress = Egress()
     concurrency: int = 1000
+    host_concurrency: int = 500
     slow_share: float = 0.5
     batch: int = 500
     lease: float = 120.0

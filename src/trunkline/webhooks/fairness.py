@@ -6,9 +6,10 @@ how many to claim in which lane. An endpoint that can't take more costs nothing 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -53,6 +54,7 @@ class Runtime:
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
+        self.host = host_of(endpoint.url)
         self.window = Window(endpoint.options.concurrency)
         self.bucket = self._make_bucket(now)
         self.lanes: deque[str] = deque()
@@ -72,6 +74,8 @@ class Runtime:
             self.endpoint = endpoint
             self.window.most = endpoint.options.concurrency
             self.bucket = self._make_bucket(now)
+        if endpoint.url != self.endpoint.url:
+            self.host = host_of(endpoint.url)
         self.endpoint = endpoint
 
     def fare(self, health: Health) -> None:
@@ -112,11 +116,16 @@ class Fairness:
     Args:
         concurrency: Requests under way at most.
         slow_share: Of these, what slow endpoints may take together.
+        per_host: Of these, what one host may take.
     """
 
-    def __init__(self, concurrency: int, slow_share: float) -> None:
+    def __init__(self, concurrency: int, slow_share: float, per_host: int) -> None:
         self._most = concurrency
         self._slow_most = int(concurrency * slow_share)
+        self._host_most = per_host
+        #: Requests under way by the transmission's number: to which host.
+        self._bound: dict[int, str] = {}
+        self._hosts: Counter[str] = Counter()
         self._known: dict[str, Runtime] = {}
         self._ring: deque[Runtime] = deque()
         self._young: deque[Batch] = deque()
@@ -179,10 +188,16 @@ class Fairness:
         limit = min(limit, self.free(now))
         groups = self._candidates(now, unix) if limit > 0 else {}
         rooms: Rooms = {}
+        planned: Counter[str] = Counter()
         turns = deque(groups.values())
         while turns and limit > 0:
             group = turns.popleft()
             runtime, room = group.popleft()
+            if self._hosts[runtime.host] + planned[runtime.host] >= self._host_most:
+                if group:
+                    turns.append(group)
+                continue
+            planned[runtime.host] += 1
             tenant = runtime.lanes[0]
             runtime.lanes.rotate(-1)
             lane = (runtime.endpoint.id, tenant)
@@ -231,6 +246,8 @@ class Fairness:
             self.in_flight += 1
             if runtime is not None:
                 batch.left += 1
+                self._bound[seq] = runtime.host
+                self._hosts[runtime.host] += 1
                 runtime.begun[seq] = batch
                 if runtime.bucket is not None:
                     runtime.bucket.take(1)
@@ -238,8 +255,21 @@ class Fairness:
     def end(self, endpoint_id: str, seq: int) -> None:
         """Know that it is over."""
         self.in_flight -= 1
+        host = self._bound.pop(seq, None)
+        if host is not None:
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
         runtime = self._known.get(endpoint_id)
         if runtime is not None:
             batch = runtime.begun.pop(seq, None)
             if batch is not None:
                 batch.left -= 1
+
+
+def host_of(url: str) -> str:
+    """Return whom a URL's requests burden: its host, whatever the port."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

@@ -53,11 +53,14 @@ class Egress:
         networks: Networks that are allowed although they are not public, for development and
             for one's own services, such as ``127.0.0.0/8``.
         ports: The only ports that are allowed; None for all but those of other protocols.
+        own: This application's own hosts, which are never called, so that nothing it sends can
+            come back to it for ever.
     """
 
     http: bool = False
     networks: tuple[str, ...] = ()
     ports: frozenset[int] | None = None
+    own: tuple[str, ...] = ()
     _allowed: tuple[Network, ...] = field(init=False, repr=False, default=())
     #: What was found lately, for the same addresses and URLs come again and again.
     _passed: dict[str, None] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -104,6 +107,8 @@ class Egress:
             raise BlockedError("the URL has no host that can be: write https://host/path")
         if self.ports is not None and url.port not in self.ports:
             raise BlockedError(f"port {url.port} is not among those that are allowed")
+        if host.lower().rstrip(".") in self.own:
+            raise BlockedError("the URL leads back to this application: a loop would never end")
         self._check_host(host)
 
     def _check_host(self, host: str) -> None:

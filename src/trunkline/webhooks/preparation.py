@@ -151,6 +151,10 @@ class Desk:
             body, headers = body_of(kind, one, payload, source=self._options.source)
         except TrunklineError as error:
             raise PayloadError(told(error)) from error
+        if len(body) > (limit := self._options.payload_limit):
+            raise PayloadError(
+                f"the body has {len(body)} bytes, and webhooks.payload_limit={limit}"
+            )
         return Outgoing(url=url, body=body, headers=headers, secrets=keys)
 
     def _body_kind(self, how: str) -> str:

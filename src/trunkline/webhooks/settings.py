@@ -32,6 +32,9 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         keep: Transmissions that are over are kept for so long; None for ever.
         purge_interval: Between two purges.
         payload_timeout: A payload that takes longer has failed.
+        payload_limit: Bytes of a body at most; a larger payload has failed.
+        max_backlog: Undelivered transmissions of one endpoint at most; beyond it the purge
+            withdraws the oldest. None for no limit.
         delivery: Settings of the delivery.
     """
 
@@ -44,6 +47,8 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     keep: float | None = 30 * 86400.0
     purge_interval: float = 3600.0
     payload_timeout: float = 10.0
+    payload_limit: int = 350_000
+    max_backlog: int | None = 1_000_000
     delivery: Mapping[str, Any] = {}
 
     @classmethod
@@ -76,10 +81,10 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """
         if self.body not in BODIES:
             raise ConfigError(f"webhooks.body={self.body!r}: one of {', '.join(BODIES)}")
-        for name in _DURATIONS:
+        for name in (*_DURATIONS, "payload_limit", "max_backlog"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ConfigError(f"webhooks.{name}={value} must be more than 0 seconds")
+                raise ConfigError(f"webhooks.{name}={value} must be more than 0")
 
     def __repr__(self) -> str:
         return f"<WebhookOptions body={self.body}>"

@@ -85,6 +85,8 @@ class Statements(msgspec.Struct, frozen=True, kw_only=True):
     transmissions: str
     transmission: str
     attempts: str
+    overfull: str
+    withdraw_oldest: str
     counts: str
     purgeable: str
     purge_attempts: str
@@ -261,6 +263,12 @@ def _transmissions(is_postgres: bool) -> dict[str, str]:  # noqa: FBT001
         "AND (? = '' OR (account_type = ? AND account_id = ?)) ORDER BY seq DESC LIMIT ?",
         "transmission": f"SELECT {_TRANSMISSION} FROM t:transmissions WHERE id = ?",
         "attempts": f"SELECT {_ATTEMPT} FROM t:attempts WHERE transmission_id = ? ORDER BY seq",
+        "overfull": "SELECT endpoint_id, count(*) FROM t:transmissions "
+        "WHERE due_at IS NOT NULL GROUP BY endpoint_id HAVING count(*) > ?",
+        "withdraw_oldest": "UPDATE t:transmissions SET state = 'withdrawn', due_at = NULL, "
+        "finished_at = ?, last_error = ? WHERE seq IN (SELECT seq FROM t:transmissions "
+        "WHERE endpoint_id = ? AND due_at IS NOT NULL AND state <> 'sending' "
+        "ORDER BY seq LIMIT ?)",
         "counts": "SELECT state, count(*) FROM t:transmissions GROUP BY state",
         "purgeable": "SELECT id FROM t:transmissions WHERE finished_at < ? "
         f"AND (state IN {_OVER} OR (? = 1 AND state = 'dead')) ORDER BY finished_at LIMIT ?",

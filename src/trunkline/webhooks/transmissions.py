@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from trunkline.webhooks.seam import STATES
 from trunkline.webhooks.statements import listed, statements_of
 
 #: Transmissions that one transaction purges.
+logger = logging.getLogger("trunkline.webhooks")
+
 CHUNK: Final = 500
 _NEWEST: Final = 2**63 - 1
 
@@ -197,6 +200,34 @@ class Transmissions:
             count += removed
             if len(rows) < CHUNK or not removed:
                 return count
+
+    async def bound(self, most: int) -> int:
+        """Withdraw the oldest undelivered transmissions of endpoints that have too many.
+
+        Args:
+            most: How many an endpoint may have.
+
+        Returns:
+            How many were withdrawn.
+        """
+        database = await self._ready()
+        sql, withdrawn = statements_of(database), 0
+        for endpoint_id, count in await database.fetch(sql.overfull, most):
+            reason = f"the endpoint had more than {most} undelivered"
+            left = count - most
+            while left > 0:
+                now, size = self._clock.now(), min(left, CHUNK)
+                async with database.transaction() as tx:
+                    await tx.execute(sql.withdraw_oldest, now, reason, endpoint_id, size)
+                withdrawn += size
+                left -= size
+            logger.warning(
+                "endpoint %s has %d undelivered: the oldest beyond %d were withdrawn",
+                endpoint_id,
+                count,
+                most,
+            )
+        return withdrawn
 
 
 def _info(row: Row) -> TransmissionInfo:

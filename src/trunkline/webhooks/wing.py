@@ -223,8 +223,9 @@ class Webhooks:
         _ = self._own_database
         keep, every = self._options.keep, self._options.purge_interval
         self._services = []
-        if keep is not None:
-            self._services.append(Purger(self.transmissions, keep=keep, every=every))
+        most = self._options.max_backlog
+        if keep is not None or most is not None:
+            self._services.append(Purger(self.transmissions, keep=keep, most=most, every=every))
         self.delivery.open(self._own_database)
 
     async def close(self) -> None:
