@@ -44,7 +44,8 @@ SHOP = dedent(
     async def main():
         async with line:
             for number in range(3):
-                await line.send(Order(str(number)))
+                result = await line.send(Order(str(number)))
+            print(result.events[0].id)
 
     if __name__ == "__main__":
         asyncio.run(main())
@@ -75,9 +76,37 @@ def test_routes_are_a_table_and_lines_of_json(shop: Shell) -> None:
     assert rows[2]["wants"] == ["tx"]
 
 
+def ordered(shop: Shell) -> str:
+    """Place three orders, and return the id of the last event."""
+    done = subprocess.run(
+        [sys.executable, "shop.py"],
+        cwd=shop.folder,
+        env=shop.environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_trace_is_a_tree_and_json(shop: Shell) -> None:
+    """By the id of an event; with the line, where each handler stands."""
+    event_id = ordered(shop)
+    tree = shop.out("trace", event_id, "--line", "shop:line").splitlines()
+
+    assert f"→ order.2.placed {event_id} @3" in tree[1]
+    assert "projector main.orders done" in tree[2]
+    assert "processor main.thank waiting" in tree[3]
+    (found,) = shop.objects("trace", event_id, "--line", "shop:line")
+    assert found["commands"][0]["events"][0]["id"] == event_id
+    bare = shop.out("trace", event_id, "--log", "sqlite:///shop.db")
+    assert f"→ order.2.placed {event_id} @3" in bare
+    assert "nothing is known" in shop.run("trace", "zzz", "--line", "shop:line", status=1).stderr
+
+
 def test_projections_are_listed_and_rebuilt(shop: Shell) -> None:
     """Also those that this code is ahead of, before it is deployed."""
-    subprocess.run([sys.executable, "shop.py"], cwd=shop.folder, env=shop.environ, check=True)
+    ordered(shop)
     flag = ("--line", "shop:line")
     assert shop.out("projections", "list", *flag) == "main.orders  strong  version 1\n"
     (shop.folder / "shop.py").write_text(SHOP.replace("VERSION", "2"))

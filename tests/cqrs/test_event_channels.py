@@ -10,7 +10,7 @@ from tests.cqrs.following import Create, Created, Rename, Renamed, come_true, wi
 from tests.gateway.serving import serving
 from tests.gateway.talker import talking
 from tests.store.databases import until
-from trunkline.cqrs.event_channels import Push
+from trunkline.cqrs.channel_options import Push
 from trunkline.errors import ConfigError
 from trunkline.model.identity import Identity
 

@@ -22,7 +22,7 @@ from trunkline.cli.flags import (
     with_flags,
 )
 from trunkline.cli.following import app as projections
-from trunkline.cli.following import routes
+from trunkline.cli.following import routes, trace
 from trunkline.cli.outbox import app as outbox
 from trunkline.cli.outcome import ends_well, fail, run_to_end, without_none
 from trunkline.cli.sagas import pipelines, sagas
@@ -46,6 +46,7 @@ app.add_typer(consumers, name="consumers", rich_help_panel="Operate")
 app.add_typer(outbox, name="outbox", rich_help_panel="Operate")
 app.add_typer(projections, name="projections", rich_help_panel="Operate")
 app.command(rich_help_panel="Operate")(routes)
+app.command(rich_help_panel="Operate")(trace)
 app.add_typer(apps, name="apps", rich_help_panel="Webhooks")
 app.add_typer(connections, name="connections", rich_help_panel="Webhooks")
 app.add_typer(transmissions, name="transmissions", rich_help_panel="Webhooks")

@@ -1,4 +1,4 @@
-"""``trunkline routes`` and ``trunkline projections``: who hears what, and read models."""
+"""``trunkline routes``, ``trace`` and ``projections``: who hears what, and what became of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trunkline.cli.flags import JsonFlag, with_flags
+from trunkline.cli.flags import JsonFlag, LineFlags, with_flags
 from trunkline.cli.outcome import ends_well, run_to_end
 
 if TYPE_CHECKING:
@@ -45,6 +45,20 @@ class PlaceFlags:
     json: JsonFlag = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class TraceFlags(LineFlags):
+    """Say which line, and how to print what it answers."""
+
+    line: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:OBJECT",
+            envvar="TRUNKLINE_LINE",
+            help="The Trunkline where handlers are registered, to see where each stands.",
+        ),
+    ] = None
+
+
 @ends_well
 def routes(target: Target, *, as_json: JsonFlag = False) -> None:
     """Print who hears which names, in the order in which they are heard."""
@@ -58,6 +72,28 @@ def routes(target: Target, *, as_json: JsonFlag = False) -> None:
         return
     for row in table:
         typer.echo(json.dumps(msgspec.to_builtins(row)))
+
+
+@ends_well
+@with_flags
+def trace(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Of a command, an event, or a trace.")],
+    *,
+    flags: TraceFlags,
+) -> None:
+    """Print what a command led to: steps, events, and what became of each."""
+    import msgspec
+
+    from trunkline.app import Trunkline
+    from trunkline.cli.target import load_line
+
+    async def work() -> None:
+        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
+        async with line:
+            tree = await line.traces.show(ident)
+            typer.echo(msgspec.json.encode(tree).decode() if flags.json else str(tree))
+
+    run_to_end(work())
 
 
 def _run(place: str, act: Callable[[Trunkline], Awaitable[None]]) -> None:

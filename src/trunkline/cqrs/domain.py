@@ -14,7 +14,7 @@ from trunkline.cqrs.handler import DEFAULT_DOMAIN, Handler, HandlerOptions, Role
 from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trunkline.cqrs.event_channels import ChannelOptions
+    from trunkline.cqrs.channel_options import ChannelOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
@@ -224,7 +224,7 @@ class Domain:
         Raises:
             ConfigError: An option makes no sense.
         """
-        from trunkline.cqrs.event_channels import handler_options
+        from trunkline.cqrs.channel_options import handler_options
 
         chosen: Any = handler_options(options)
         return self.register(Role.CHANNEL, subjects, chosen)

@@ -8,19 +8,18 @@ whoever may read that channel: by its name or by a pattern.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypedDict
-
-import msgspec
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from trunkline.channels.drafting import PublishOptions
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.calling import called
+from trunkline.cqrs.channel_options import EPHEMERAL, Push
 from trunkline.cqrs.command import Recorded
-from trunkline.cqrs.handler import EVENTUAL, Handler, Role
+from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import Heard, Hearing
 from trunkline.cqrs.segment import encode
-from trunkline.errors import ConfigError, GrammarError
+from trunkline.errors import GrammarError
 from trunkline.log.port import Log
 from trunkline.model.channel import channel_key
 from trunkline.model.message import Record
@@ -32,58 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: Where events are told that say no other place.
 ROOT: Final = "/events"
-ETERNAL: Final = "eternal"
-EPHEMERAL: Final = "ephemeral"
-
-
-class ChannelOptions(TypedDict, total=False):
-    """Be the options of a channel, all of them optional.
-
-    Attributes:
-        priority: The lower is told first of one event; 255 if not given.
-        to: The channel's name, with ``:name`` for what the pattern captured or a field of the
-            event; ``/events/`` and the event's name, with slashes for dots, if not given.
-        lifespan: ``eternal``, or ``ephemeral``: each channel is gone after its first message.
-        name: Names the function; its own name if not given.
-        domains: Whose events it hears beside its own domain's; ``*`` for all.
-        enabled: Whether it tells at all.
-        legacy_wildcards: Read ``*`` as spool-broadcast does.
-    """
-
-    priority: int
-    to: str
-    lifespan: str
-    name: str
-    domains: str | Sequence[str]
-    enabled: bool
-    legacy_wildcards: bool
-
-
-class Push(msgspec.Struct, frozen=True):
-    """Be what a channel's function returns to tell only some.
-
-    Args:
-        data: Any JSON value.
-        options: As for ``line.publish``: ``user_ids``, ``group_ids``, ``client_ids`` …
-    """
-
-    data: Any
-    options: PublishOptions = {}
-
-
-def handler_options(options: ChannelOptions) -> dict[str, Any]:
-    """Return the options of the handler that a channel is.
-
-    Raises:
-        ConfigError: The lifespan or the place is none.
-    """
-    lifespan, to = options.get("lifespan", ETERNAL), options.get("to")
-    if lifespan not in {ETERNAL, EPHEMERAL}:
-        raise ConfigError(f"a lifespan is 'eternal' or 'ephemeral', not {lifespan!r}")
-    if to is not None and not to.startswith("/"):
-        raise ConfigError(f"a channel's name starts with '/': to={to!r}")
-    rest = {key: value for key, value in options.items() if key not in {"lifespan", "to"}}
-    return {**rest, "consistency": EVENTUAL, "extra": {"lifespan": lifespan, "to": to}}
 
 
 class EventChannels:

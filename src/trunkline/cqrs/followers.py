@@ -23,7 +23,7 @@ from trunkline.cqrs.projection_build import Yard
 from trunkline.cqrs.projections import Projections
 from trunkline.cqrs.reaction import BATCH, Reaction
 from trunkline.cqrs.routes import RouteTable, route_table
-from trunkline.cqrs.traces import Listener, Traces
+from trunkline.cqrs.traces import Listener, Sources, Traces
 from trunkline.cqrs.waiting import Waiter, Waiting
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.log.joint import JointLog
@@ -62,15 +62,14 @@ class Followers:
         self.projections = Projections(self._handlers, self._yard, premises.bus.be_ready)
         self._causes = Causes(premises.bus, self._log, self._traces)
         self._causes.declare()
-        self.traces = Traces(
-            self._causes,
-            commands.tracer,
-            table=self._traces,
-            log=self._log,
-            listeners=self._listeners,
-            consumers=lambda: premises.bus.consumers,
-            ready=premises.bus.be_ready,
+        sources = Sources(
+            self._traces,
+            self._log,
+            self._listeners,
+            lambda: premises.bus.consumers,
+            premises.bus.be_ready,
         )
+        self.traces = Traces(self._causes, commands.tracer, sources)
 
     # -- living -------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from trunkline.cqrs.face import CommandFace
 
 if TYPE_CHECKING:
+    from trunkline.cqrs.channel_options import ChannelOptions
     from trunkline.cqrs.domain import Subject
-    from trunkline.cqrs.event_channels import ChannelOptions
     from trunkline.cqrs.projections import Projections
     from trunkline.cqrs.routes import RouteTable
     from trunkline.cqrs.traces import Traces
@@ -37,7 +37,8 @@ class FollowingFace(CommandFace):
     @property
     def traces(self) -> Traces:
         """Return what shows traces, and which handler did what with an event."""
-        return self.commands.followers.traces
+        found: Traces = self.commands.followers.traces
+        return found
 
     @property
     def projections(self) -> Projections:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,6 +11,7 @@ from trunkline.channels.consumers import Consumers
 from trunkline.cqrs.causes import Causes
 from trunkline.cqrs.handler import Handler
 from trunkline.cqrs.hearing import Hearing
+from trunkline.cqrs.otel import SpanExporter
 from trunkline.cqrs.trace import CommandTrace
 from trunkline.cqrs.trace_tree import (
     DONE,
@@ -32,42 +34,53 @@ from trunkline.store.trace_table import EventRow, RunRow, TraceTable
 Listener = tuple[Handler, Hearing, str]
 
 
+class Sources(NamedTuple):
+    """Be where traces come from.
+
+    Args:
+        table: Finds where traces are kept.
+        log: Finds the log.
+        listeners: Finds who hears events.
+        consumers: Finds where eventual handlers stand.
+        ready: Opens the line if need be.
+    """
+
+    table: Callable[[], TraceTable]
+    log: Callable[[], Log]
+    listeners: Callable[[], Iterable[Listener]]
+    consumers: Callable[[], Consumers]
+    ready: Callable[[], Awaitable[None]]
+
+
 class Traces:
     """Show traces and walk the tree of events.
 
     Args:
         causes: The tree.
         tracer: Has what is not written yet.
-        table: Finds where traces are kept.
-        log: Finds the log.
-        listeners: Finds who hears events.
-        consumers: Where eventual handlers stand.
-        ready: Opens the line if need be.
+        sources: Where the rest comes from.
     """
 
-    def __init__(  # noqa: PLR0913 - what it brings together
-        self,
-        causes: Causes,
-        tracer: Tracer,
-        *,
-        table: Callable[[], TraceTable],
-        log: Callable[[], Log],
-        listeners: Callable[[], Iterable[Listener]],
-        consumers: Callable[[], Consumers],
-        ready: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, causes: Causes, tracer: Tracer, sources: Sources) -> None:
         self._causes = causes
         self._tracer = tracer
-        self._table = table
-        self._log = log
-        self._listeners = listeners
-        self._consumers = consumers
-        self._ready = ready
+        self._table, self._log, self._listeners, self._consumers, self._ready = sources
 
     @property
     def options(self) -> TracingOptions:
         """Return which traces are kept; may be changed while the line runs."""
         return self._tracer.options
+
+    def export_to_opentelemetry(self, provider: object = None) -> None:
+        """Have every command's trace become OpenTelemetry spans, from now on.
+
+        Args:
+            provider: A ``TracerProvider``; the global one if not given.
+
+        Raises:
+            MissingExtraError: ``opentelemetry-api`` is not installed.
+        """
+        self._tracer.exporters.append(SpanExporter(provider))
 
     # -- the tree of events -------------------------------------------------------------------
 
