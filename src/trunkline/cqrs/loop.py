@@ -15,7 +15,7 @@ from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.aggregate import Aggregate, stream_of
 from trunkline.cqrs.calling import watched
 from trunkline.cqrs.catalog import encode_header
-from trunkline.cqrs.command import Command, Event, Header, Recorded, stored
+from trunkline.cqrs.command import Command, Event, Header, Recorded, Stored, stored
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.decision import outcomes
 from trunkline.cqrs.errors import HandlerError, NestingError
@@ -183,7 +183,7 @@ class Loop:
         version: int,
         cause: Recorded[Any] | None = None,
     ) -> Recorded[Any]:
-        ctx, kind = frame.ctx, stored(type(event))
+        kind = stored(type(event))
         if kind.name not in self.plan.catalog:
             raise ConfigError(
                 f"{type(event).__name__} can't be read again, for nobody knows it: name it in "
@@ -191,23 +191,10 @@ class Loop:
             )
         data = codec.encode(event)
         checked = kind.decoder.decode(data)
-        name = kind.name if kind.is_fixed else kind.name_of(checked)
-        header = Header(
-            name=name,
-            v=kind.version,
-            id=f"{ctx.command_id}.{ctx.next_event()}",
-            command=ctx.command_id,
-            causation=ctx.causation if cause is None else cause.headers.id,
-            correlation=ctx.correlation,
-            domain=frame.plan.domain.name,
-            at=self._clock.now(),
-            actor=ctx.actor,
-            type=None if kind.is_fixed else kind.name,
-            tags=kind.tags_of(checked),
-        )
+        header = self._header(frame, kind, checked, cause)
         recorded = Recorded(
             event=checked,
-            name=name,
+            name=header.name,
             version=kind.version,
             stream=channel.name,
             stream_version=version,
@@ -226,6 +213,24 @@ class Loop:
             draft.check_size()
         frame.scope.stage(recorded, draft)
         return recorded
+
+    def _header(
+        self, frame: Frame, kind: Stored, event: Event, cause: Recorded[Any] | None
+    ) -> Header:
+        ctx = frame.ctx
+        return Header(
+            name=kind.name if kind.is_fixed else kind.name_of(event),
+            v=kind.version,
+            id=f"{ctx.command_id}.{ctx.next_event()}",
+            command=ctx.command_id,
+            causation=ctx.causation if cause is None else cause.headers.id,
+            correlation=ctx.correlation,
+            domain=frame.plan.domain.name,
+            at=self._clock.now(),
+            actor=ctx.actor,
+            type=None if kind.is_fixed else kind.name,
+            tags=kind.tags_of(event),
+        )
 
     # -- what follows from events -------------------------------------------------------------
 
