@@ -17,7 +17,7 @@ from trunkline.cqrs.errors import (
     UnknownCommandError,
 )
 from trunkline.cqrs.result import Reply
-from trunkline.errors import ConfigError, KeyReusedError, VersionConflictError
+from trunkline.errors import ConfigError, InvalidMessageError, KeyReusedError, VersionConflictError
 
 
 @pytest.fixture
@@ -317,6 +317,20 @@ async def test_an_event_that_nobody_could_read_again_is_refused(shop):
     async with shop as line:
         with pytest.raises(ConfigError, match=r"line.event\(Odd\)"):
             await line.send(DoOdd())
+
+
+async def test_an_event_whose_fields_do_not_fit_is_refused(shop):
+    class Misfit(Command, name="misfit"):
+        cart_id: str
+
+    @shop.line.command(Misfit, aggregate=Cart)
+    def misfit(command):
+        yield ItemAdded(command.cart_id, "pen", "many")
+
+    async with shop as line:
+        with pytest.raises(InvalidMessageError, match="count"):
+            await line.send(Misfit("a"))
+        assert await shop.stored() == []
 
 
 async def test_events_that_lead_to_each_other_have_an_end(shop):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.aggregate import Aggregate, stream_of
 from trunkline.cqrs.calling import watched
@@ -25,7 +27,7 @@ from trunkline.cqrs.plan import CommandPlan, Heard, Plan
 from trunkline.cqrs.result import On, Reply, Result
 from trunkline.cqrs.scope import Scope
 from trunkline.cqrs.state_cache import Loaded
-from trunkline.errors import ConfigError, UsageError
+from trunkline.errors import ConfigError, InvalidMessageError, UsageError
 from trunkline.model import codec
 from trunkline.model.channel import ChannelKey, Kind
 from trunkline.model.message import MAX_MESSAGE_BYTES, Draft
@@ -190,7 +192,7 @@ class Loop:
                 f"{frame.plan.domain.name}'s handlers, or say line.event({type(event).__name__})"
             )
         data = codec.encode(event)
-        checked = kind.decoder.decode(data)
+        checked = _checked(kind, data)
         header = self._header(frame, kind, checked, cause)
         recorded = Recorded(
             event=checked,
@@ -201,17 +203,7 @@ class Loop:
             position=0,
             headers=header,
         )
-        headers = encode_header(header)
-        draft = Draft(
-            channel=channel,
-            data=data,
-            headers=headers,
-            kind=Kind.STREAM,
-            expected_version=version - 1,
-        )
-        if len(data) + len(headers) > MAX_MESSAGE_BYTES:
-            draft.check_size()
-        frame.scope.stage(recorded, draft)
+        frame.scope.stage(recorded, _draft(channel, data, encode_header(header), version))
         return recorded
 
     def _header(
@@ -381,3 +373,27 @@ class Loop:
             depth=ctx.depth + 1,
         )
         return Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
+
+
+def _draft(channel: ChannelKey, data: bytes, headers: bytes, version: int) -> Draft:
+    draft = Draft(
+        channel=channel,
+        data=data,
+        headers=headers,
+        kind=Kind.STREAM,
+        expected_version=version - 1,
+    )
+    # Most are small, and counting the bytes is quicker than asking.
+    return draft.check_size() if len(data) + len(headers) > MAX_MESSAGE_BYTES else draft
+
+
+def _checked(kind: Stored, data: bytes) -> Any:
+    """Return an event as it will be read again, so that nothing unreadable is stored.
+
+    Raises:
+        InvalidMessageError: A field is of another type than it says.
+    """
+    try:
+        return kind.decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidMessageError(f"the event {kind.name!r} does not fit: {error}") from error
