@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from trunkline.channels.wing import WingedBus
 
@@ -14,35 +14,10 @@ if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.cqrs.process_runner import Processes
     from trunkline.cqrs.saga_wing import SagaWing
     from trunkline.cqrs.sagas import Sagas
-    from trunkline.cqrs.step import StepFunction, StepRetry
+    from trunkline.cqrs.step import StepOptions, StepRetry
     from trunkline.cqrs.wing import Commands
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class StepOptions(TypedDict, total=False):
-    """Be the options of a step, all of them optional.
-
-    Attributes:
-        name: Names it among the steps of its commands; the function's name if not given.
-        undo: What takes it back: a function, or the name of one declared with ``@line.undo``.
-        undo_data: Makes the JSON value that the undo gets from the command; the command itself
-            if not given. It is on record before the step is called.
-        retry: How a call that fails is tried again: a :class:`StepRetry` or a number of tries.
-        undo_retry: The same for the undo, which is then declared here.
-        timeout: Seconds for one try; 30 if not given, None for no limit.
-        when: Takes the command, and says whether the step is wanted.
-        priority: The lower runs first; 100 if not given.
-    """
-
-    name: str
-    undo: StepFunction | str
-    undo_data: Callable[[Any], Any]
-    retry: StepRetry | int
-    undo_retry: StepRetry | int
-    timeout: float | None
-    when: Callable[[Any], bool]
-    priority: int
 
 
 class SagaFace(WingedBus):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
 
@@ -181,3 +181,28 @@ async def call(function: StepFunction, subject: Any, given: Mapping[str, Any]) -
     """
     found = function(subject, **supplies_of(function, given))
     return await found if inspect.isawaitable(found) else found
+
+
+class StepOptions(TypedDict, total=False):
+    """Be the options of a step, all of them optional.
+
+    Attributes:
+        name: Names it among the steps of its commands; the function's name if not given.
+        undo: What takes it back: a function, or the name of one declared with ``@line.undo``.
+        undo_data: Makes the JSON value that the undo gets from the command; the command itself
+            if not given. It is on record before the step is called.
+        retry: How a call that fails is tried again: a :class:`StepRetry` or a number of tries.
+        undo_retry: The same for the undo, which is then declared here.
+        timeout: Seconds for one try; 30 if not given, None for no limit.
+        when: Takes the command, and says whether the step is wanted.
+        priority: The lower runs first; 100 if not given.
+    """
+
+    name: str
+    undo: StepFunction | str
+    undo_data: Callable[[Any], Any]
+    retry: StepRetry | int
+    undo_retry: StepRetry | int
+    timeout: float | None
+    when: Callable[[Any], bool]
+    priority: int

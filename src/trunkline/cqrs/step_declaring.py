@@ -18,7 +18,7 @@ from trunkline.cqrs.step_book import StepBook
 from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trunkline.cqrs.saga_face import StepOptions
+    from trunkline.cqrs.step import StepOptions
 
 
 def declare_step(
