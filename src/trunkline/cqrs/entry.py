@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from trunkline.cqrs.context import Origin
+from trunkline.cqrs.told import Told
 from trunkline.errors import AccessDeniedError, ConfigError
 from trunkline.model.identity import Identity
 
 #: Called with who asks and the command; says whether it may be sent.
 EntryAccess = Callable[[Identity, Any], Awaitable[bool] | bool]
 #: Runs what came in and returns what the client is told.
-Run = Callable[[Any, Origin], Awaitable["Told"]]
-
-
-class ToldEvent(msgspec.Struct, frozen=True):
-    """Be an event as a client is told of it: what happened and where, without its fields.
-
-    Args:
-        id: The event's own id.
-        name: The name it is heard under.
-        version: Its place in its stream.
-        position: Its global id.
-    """
-
-    id: str
-    name: str
-    version: int
-    position: int
-
-
-class Told(msgspec.Struct, frozen=True):
-    """Be what a client is told of a command that is durable.
-
-    Args:
-        id: The command's id.
-        name: Its stored name.
-        events: What it came to.
-        position: A reader at this position has seen all of it; null without events.
-        reply: What the command replied.
-        data: What its handlers gave back, merged.
-        repeated: Whether the key had been used, so that this is the first run's result.
-    """
-
-    id: str
-    name: str
-    events: tuple[ToldEvent, ...]
-    position: str | None
-    reply: Any
-    data: Mapping[str, Any]
-    repeated: bool
+Run = Callable[[Any, Origin], Awaitable[Told]]
 
 
 class Entry(NamedTuple):

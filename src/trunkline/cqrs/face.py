@@ -12,10 +12,11 @@ if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.cqrs.command import Command, Event
     from trunkline.cqrs.context import Origin
     from trunkline.cqrs.domain import Domain, Subject
-    from trunkline.cqrs.entry import Entries, EntryAccess, Told
+    from trunkline.cqrs.entry import Entries, EntryAccess
     from trunkline.cqrs.handler import HandlerOptions
     from trunkline.cqrs.result import Result
     from trunkline.cqrs.sending import EnqueueOptions, OriginOptions, SendOptions
+    from trunkline.cqrs.told import Told
     from trunkline.cqrs.wing import Commands
 
 F = TypeVar("F", bound=Callable[..., Any])

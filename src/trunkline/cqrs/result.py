@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trunkline.cqrs.command import Command, Event
-from trunkline.cqrs.entry import Told, ToldEvent
+from trunkline.cqrs.told import Told, ToldEvent
 from trunkline.cqrs.trace import CommandTrace
 from trunkline.errors import UsageError
 from trunkline.model.position import Position

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from trunkline.cqrs.entry import Entry, Told
+from trunkline.cqrs.entry import Entry
+from trunkline.cqrs.told import Told
 from trunkline.gateway.answer import Answer, json_answer
 from trunkline.gateway.context import Context
 from trunkline.gateway.request import Request, Send
