@@ -19,7 +19,7 @@ from trunkline.webhooks.attempting import Attempting
 from trunkline.webhooks.claims import Notice
 from trunkline.webhooks.courier import Courier, Notify
 from trunkline.webhooks.delivery_options import DeliveryOptions
-from trunkline.webhooks.delivery_table import DeliveryTable
+from trunkline.webhooks.delivery_table import DeliveryTable, OnRecord
 from trunkline.webhooks.endpoints import Endpoints
 from trunkline.webhooks.guard import Egress, check_session
 from trunkline.webhooks.outgoing import PrepareBatch
@@ -150,8 +150,13 @@ class Delivery:
 
     # -- as a part of a wing ------------------------------------------------------------------
 
-    def open(self, database: Database) -> None:
-        """Begin to deliver from an open database, once its services run."""
+    def open(self, database: Database, on_record: OnRecord | None = None) -> None:
+        """Begin to deliver from an open database, once its services run.
+
+        Args:
+            database: The line's own.
+            on_record: Told of outcomes, in the transaction that records them.
+        """
         outlet = Outlet(
             self.options.egress,
             hook=self._hook,
@@ -167,7 +172,7 @@ class Delivery:
         )
         self._outlet = outlet
         self._courier = Courier(
-            DeliveryTable(database, owner),
+            DeliveryTable(database, owner, on_record),
             attempting,
             prepare=self._prepare,
             options=self.options,

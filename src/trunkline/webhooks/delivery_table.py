@@ -8,7 +8,7 @@ off from the store, can't undo what another has done since.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -24,6 +24,9 @@ from trunkline.webhooks.seam import FAILED, SENDING
 
 logger = logging.getLogger("trunkline.webhooks")
 
+#: Called with what was recorded, in the transaction that does so.
+OnRecord = Callable[[Database, Transaction, Sequence[Outcome]], Awaitable[None]]
+
 LOST = "the process that sent it ended before it could record the answer"
 
 _decode_options = msgspec.json.Decoder(EndpointOptions).decode
@@ -35,10 +38,12 @@ class DeliveryTable:
     Args:
         database: The line's own.
         owner: Names this process in the rows it holds.
+        on_record: Told of outcomes as they are recorded.
     """
 
-    def __init__(self, database: Database, owner: str) -> None:
+    def __init__(self, database: Database, owner: str, on_record: OnRecord | None = None) -> None:
         self.database = database
+        self._on_record = on_record
         self._owner = owner
         self._sql = statements_for(database.dialect, database.schema)
         self._is_sqlite = database.dialect is Dialect.SQLITE
@@ -196,6 +201,8 @@ class DeliveryTable:
             sent = one.claim.transmission
             if sent.order_key is not None and one.state != FAILED:
                 await tx.execute(self._sql.wake_next, now, sent.endpoint_id, sent.order_key)
+        if self._on_record is not None:
+            await self._on_record(self.database, tx, done)
         return done
 
     async def _note(

@@ -35,3 +35,23 @@ class SecretError(TrunklineError):
     """Report that a stored secret can't be opened: its master key is missing, or not it."""
 
     code = "secret"
+
+
+class UnknownPeerError(UsageError, LookupError):
+    """Report that there is no such peer, source or subscription."""
+
+    status = 404
+    code = "unknown-peer"
+
+
+class StrangerError(UsageError):
+    """Report a request of a service that does not prove who it is.
+
+    The message is the same whatever is wrong, for whoever tries should learn nothing from it.
+    """
+
+    status = 401
+    code = "unauthenticated"
+
+    def __init__(self) -> None:
+        super().__init__("show who you are: sign the request, or send Basic or Bearer credentials")

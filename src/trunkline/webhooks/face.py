@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a wing is imported when it is asked for: scripts need none
     from trunkline.webhooks.apps import Apps
     from trunkline.webhooks.connections import Connections
     from trunkline.webhooks.endpoints import Endpoints
+    from trunkline.webhooks.siblings import Siblings
     from trunkline.webhooks.signal import Signal
     from trunkline.webhooks.transmissions import Transmissions
     from trunkline.webhooks.wing import Webhooks
@@ -43,6 +44,20 @@ class WebhooksFace(WingedBus):
 
         options = WebhookOptions.read(self._webhook_settings)
         return self.add_wing(partial(Webhooks, options=options))
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """Return the wing through which this service and others tell each other.
+
+        Raises:
+            ConfigError: Its settings make no sense.
+            MissingExtraError: An optional dependency is not installed.
+        """
+        webhooks = self.webhooks  # first, for it opens first
+
+        from trunkline.webhooks.siblings import Siblings
+
+        return self.add_wing(partial(Siblings, webhooks=webhooks))
 
     @property
     def apps(self) -> Apps:

@@ -36,6 +36,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_backlog: Undelivered transmissions of one endpoint at most; beyond it the purge
             withdraws the oldest. None for no limit.
         delivery: Settings of the delivery.
+        services: Settings of what services tell each other.
     """
 
     demuxer: Any = None
@@ -50,6 +51,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     payload_limit: int = 350_000
     max_backlog: int | None = 1_000_000
     delivery: Mapping[str, Any] = {}
+    services: Mapping[str, Any] = {}
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> WebhookOptions:

@@ -13,6 +13,7 @@ from trunkline.model.message import Limits, Message
 from trunkline.runtime.service import Service
 from trunkline.sql.database import Database
 from trunkline.webhooks.apps import Apps
+from trunkline.webhooks.callbacks import Callbacks
 from trunkline.webhooks.catalogue import Catalogue
 from trunkline.webhooks.connections import Connections
 from trunkline.webhooks.delivery import Delivery, read_options
@@ -21,6 +22,7 @@ from trunkline.webhooks.entry import EntryVerifier, StoredTokens
 from trunkline.webhooks.firing import CUSTOM, PLAIN, Firing
 from trunkline.webhooks.notice import Notice, notice_from
 from trunkline.webhooks.outgoing import Prepare, Transmission
+from trunkline.webhooks.peers import Peers
 from trunkline.webhooks.preparation import Preparation
 from trunkline.webhooks.purger import Purger
 from trunkline.webhooks.resolution import Resolution
@@ -55,6 +57,8 @@ class Webhooks:
         transmissions: What was, and is to be, sent.
         delivery: What sends it.
         endpoints: Where it goes, for operators.
+        peers: Sibling services that we know.
+        callbacks: Events on their way to those.
 
     Raises:
         ConfigError: The settings make no sense.
@@ -81,6 +85,8 @@ class Webhooks:
         )
         self.connections = Connections(self._database, self.apps, clock)
         self.transmissions = Transmissions(self._database, clock)
+        self.peers = Peers(self._database, self._vault, clock)
+        self.callbacks = Callbacks(clock)
 
     # -- signals ------------------------------------------------------------------------------
 
@@ -197,7 +203,9 @@ class Webhooks:
 
     async def look_up(self, transmissions: Sequence[Transmission]) -> Prepare:
         """Look up what a batch of claimed transmissions needs, and return what prepares each."""
-        return await self._preparation.look_up(transmissions)
+        return await self.callbacks.look_up(
+            self._own_database, self.peers, transmissions, self._preparation.look_up
+        )
 
     # -- entering apps ------------------------------------------------------------------------
 
@@ -211,6 +219,11 @@ class Webhooks:
         clock = self._premises.clock
         used = StoredTokens(self._database, clock)
         return EntryVerifier(app_id, keys, used=used, clock=clock)
+
+    @property
+    def service_settings(self) -> Mapping[str, Any]:
+        """Return the settings of what services tell each other."""
+        return self._options.services
 
     # -- as a wing ----------------------------------------------------------------------------
 
@@ -226,7 +239,7 @@ class Webhooks:
         most = self._options.max_backlog
         if keep is not None or most is not None:
             self._services.append(Purger(self.transmissions, keep=keep, most=most, every=every))
-        self.delivery.open(self._own_database)
+        self.delivery.open(self._own_database, self.callbacks.recorded)
 
     async def close(self) -> None:
         """Forget what belonged to the open line."""
