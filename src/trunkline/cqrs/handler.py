@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import Any, Final, Protocol, TypedDict
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.command import Command, Event, Recorded
@@ -13,9 +13,6 @@ from trunkline.cqrs.naming import Naming, tables_of
 from trunkline.cqrs.pattern import name_pattern
 from trunkline.cqrs.signature import Signature
 from trunkline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from trunkline.cqrs.domain import Domain
 
 PRIORITY: Final = 255
 STRONG: Final = "strong"
@@ -47,6 +44,14 @@ class Role(StrEnum):
 #: Among handlers of one priority: read models first, then derived events, then commands.
 PHASES: Final = {Role.PROJECTOR: 0, Role.DISPATCHER: 1, Role.PROCESSOR: 2, Role.CHANNEL: 3}
 HOOKS: Final = frozenset({Role.BEFORE, Role.AFTER})
+
+
+class Home(Protocol):
+    """Be the domain of a handler, as far as handlers know of it."""
+
+    name: str
+    trace: bool
+    legacy_wildcards: bool
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -109,7 +114,7 @@ class Handler:
         self,
         role: Role,
         function: Callable[..., Any],
-        domain: Domain,
+        domain: Home,
         patterns: Sequence[str],
         options: HandlerOptions,
     ) -> None:

@@ -15,7 +15,6 @@ from trunkline.model.position import Position
 
 if TYPE_CHECKING:
     from trunkline.cqrs.command import Recorded
-    from trunkline.cqrs.context import Context
 
 
 #: How what a handler gives back joins a result; see :meth:`Result.take`.
@@ -97,7 +96,8 @@ class Result:
         self.nested: list[Result] = []
         self.failures: list[Exception] = []
         self.deferred: list[str] = []
-        self.context: Context | None = None
+        #: A Context, which knows results and so is not known here by its type.
+        self.context: Any = None
         #: Right after its last event; None without events, or before the commit.
         self.position: Position | None = None
 
