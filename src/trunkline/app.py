@@ -15,7 +15,6 @@ from trunkline.channels.consumer_roster import Roster, Workplace
 from trunkline.channels.filters import Filters
 from trunkline.channels.hub import Hub
 from trunkline.channels.listener import Listener
-from trunkline.channels.presence import PresenceFace
 from trunkline.channels.wing import Premises
 from trunkline.config import Settings
 from trunkline.cqrs.following_face import FollowingFace
@@ -37,7 +36,7 @@ from trunkline.store.tables import Tables
 from trunkline.webhooks.face import WebhooksFace
 
 
-class Trunkline(GatewayFace, CacheFace, PresenceFace, FollowingFace, WebhooksFace):
+class Trunkline(GatewayFace, CacheFace, FollowingFace, WebhooksFace):
     """Publish once, durably, and have every kind of listener receive it in order.
 
     A line opens itself at its first use and is then its user's to close; ``async with line:``

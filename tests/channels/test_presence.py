@@ -33,7 +33,8 @@ def _place(client: str, user: str | None = None, channel: str = "/chat") -> Plac
 
 @pytest.fixture
 async def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Trunkline]]:
-    monkeypatch.setattr(presence_module, "BEAT", 0.05)
+    monkeypatch.setattr(presence_module, "BEATS", 260)
+    monkeypatch.setattr(presence_module, "LOOKS", 260)
     monkeypatch.setattr(presence_module, "SETTLE", 0.1)
     async with AsyncExitStack() as stack:
         clocks = [ManualClock() for _ in range(3)]

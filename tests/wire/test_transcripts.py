@@ -14,7 +14,7 @@ from trunkline.model.channel import ChannelKey
 from trunkline.model.entity import EntityKey
 from trunkline.model.message import Receipt
 from trunkline.model.position import Position
-from trunkline.wire import chunks, poll_reply, publish, pushes, socket, sse, watch
+from trunkline.wire import chunks, poll_reply, presence, publish, pushes, socket, sse, watch
 from trunkline.wire.http import encode_head
 from trunkline.wire.problem import problem_of
 from trunkline.wire.start import Refusal
@@ -23,6 +23,8 @@ from trunkline.wire.watch import Version
 DOCS = Path(__file__).parents[2] / "docs" / "wire"
 FENCE = re.compile(r"<!-- transcript: ([a-z-]+) -->\n```[a-z]*\n(.*?)```", re.DOTALL)
 
+ANN, TAB = presence.Member("tab-1", "ann"), presence.Member("tab-2")
+THERE = [presence.Attended("/chat", [ANN])]
 REFUSED = [Refusal("/secret", "access-denied", "ask for access")]
 
 
@@ -86,6 +88,7 @@ WRITTEN = {
     "publish-answer": lambda: publish.encode_receipts(
         [Receipt(ChannelKey("/orders/7"), 3, 42, "k3f9a2")], is_batch=False
     ),
+    "presence-http": lambda: presence.encode_presence(presence.Following(None, THERE)),
     "problem": wrong_batch,
     "problem-limit": lambda: problem_of(LimitExceededError("max_batch", 1000, status=413)).encode(),
 }
@@ -144,6 +147,11 @@ SOCKET |= {
     "entity-others": [
         watch.encode_push(watch.Unwatched(2, ITEMS[1:])),
         watch.encode_push(watch.SecretSet(3)),
+    ],
+    "presence-follow": [
+        presence.encode_presence(presence.Following(1, THERE, REFUSED)),
+        presence.encode_presence(presence.Moved(channel="/chat", joined=[TAB], left=[ANN])),
+        presence.encode_presence(presence.Unfollowed(2, ["/chat"])),
     ],
     "entity-reply": [watch.encode_push(watch.Reply({"hello": "you"}, 9))],
 }

@@ -13,6 +13,7 @@ from functools import cached_property
 import msgspec
 
 from trunkline.channels.presence_state import (
+    LEASE,
     Ask,
     Beat,
     Bye,
@@ -37,8 +38,9 @@ from trunkline.runtime.service import Service
 logger = logging.getLogger("trunkline.channels")
 
 CHANNEL = ChannelKey("/__trunkline/presence")
-#: Seconds between two signs of life; several fit into a lease.
-BEAT = 5.0
+#: How many signs of life fit into a lease, and how many looks for processes that fell silent.
+BEATS = 4
+LOOKS = 13
 #: Seconds that others have to tell who is with them, before what is known is taken for all.
 SETTLE = 0.5
 #: Seconds in which moves are gathered into one message.
@@ -53,10 +55,12 @@ class Presences:
 
     Args:
         premises: What it works with.
+        lease: Gives the seconds of silence after which a process counts as dead.
     """
 
-    def __init__(self, premises: Premises) -> None:
+    def __init__(self, premises: Premises, lease: Callable[[], float] = lambda: LEASE) -> None:
         self._premises = premises
+        self._lease = lease
         self._process = secrets.token_hex(8)
         self._state = PresenceState()
         self._own: dict[Place, int] = {}
@@ -73,13 +77,16 @@ class Presences:
         self._moved = asyncio.Event()
         self._settled = asyncio.Event()
         self._is_open = True
+        if self._moves:  # they came before the line was open
+            self._moved.set()
         self._premises.run("presence", self._listen)
         self._premises.run("presence moves", self._tell)
         self._premises.run("presence beats", self._beat)
+        self._premises.run("presence leases", self._expire)
 
     async def close(self) -> None:
         """Tell the others that all here leave."""
-        if self._is_open and self._own:
+        if self._is_open and (self._own or self._moves):
             try:
                 await self._say(Bye(self._process))
             except TrunklineError as error:
@@ -118,6 +125,10 @@ class Presences:
         self._moved.set()
 
     # -- those there --------------------------------------------------------------------------
+
+    async def be_ready(self) -> None:
+        """Have the line open, and listen."""
+        await self._premises.bus.be_ready()
 
     async def members(self, key: ChannelKey) -> list[Place]:
         """Return who is on a channel, in the order they came."""
@@ -227,13 +238,19 @@ class Presences:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(jitter(BEAT, spread=0.2))
+            await asyncio.sleep(jitter(self._lease() / BEATS, spread=0.2))
             if self._own:
                 try:
                     await self._say(Beat(self._process, self._told()))
                 except LogError as error:
                     logger.warning("could not say that this process lives: %s", error)
-            self._report(self._state.expire(self._premises.clock.monotonic()))
+
+    async def _expire(self) -> None:
+        while True:
+            lease = self._lease()
+            await asyncio.sleep(lease / LOOKS)
+            now = self._premises.clock.monotonic()
+            self._report(self._state.expire(now, lease))
 
 
 class Presence:
@@ -314,4 +331,9 @@ class PresenceFace(WingedBus):
     @cached_property
     def presences(self) -> Presences:
         """Return what knows of all channels."""
-        return self.add_wing(Presences)
+        return self.add_wing(lambda premises: Presences(premises, lambda: self.presence_lease))
+
+    @property
+    def presence_lease(self) -> float:
+        """Return the seconds of silence after which a process counts as dead."""
+        return LEASE

@@ -17,6 +17,7 @@ from trunkline.client.feed import Feed
 from trunkline.client.link import Link
 from trunkline.client.poll_cursor import PollCursor
 from trunkline.client.polling import HOLDS, PollLink
+from trunkline.client.presence import ChannelPresence
 from trunkline.client.publisher import Publication, Publisher
 from trunkline.client.settings import ClientOptions, Settings
 from trunkline.client.socket import SocketLink
@@ -26,6 +27,7 @@ from trunkline.model.entity import entity_key
 from trunkline.model.message import Receipt
 from trunkline.model.pattern import is_pattern
 from trunkline.model.position import Position
+from trunkline.wire.presence import check_followed
 from trunkline.wire.start import Edge, Start, check_channels, check_last, parse_start
 
 MAX_CHANNELS = 500
@@ -154,6 +156,18 @@ class Client:
         if self._watching is None or self._watching.done():
             self._watching = self._tasks.create_task(self._entities.run())
         return watch
+
+    def presence(self, channel: str) -> ChannelPresence:
+        """Return who is on a channel.
+
+        Args:
+            channel: The channel's name.
+
+        Raises:
+            GrammarError: The name is outside the grammar, or a pattern.
+        """
+        (name,) = check_followed([channel], max_channels=1)
+        return ChannelPresence(name, self._endpoint, self._settings)
 
     def set_secret(self, secret: str | None) -> None:
         """Set the secret that the server's fetches are given; what is watched is asked for anew.

@@ -7,6 +7,7 @@ from trunkline.channels.hub import Hub
 from trunkline.cqrs.entry import Entries
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.application import Reception
+from trunkline.gateway.attendance import Attendance
 from trunkline.gateway.commands import COMMANDS, CommandEndpoint
 from trunkline.gateway.context import Context, Endpoint
 from trunkline.gateway.custody import Custody
@@ -21,6 +22,7 @@ from trunkline.gateway.openapi import OpenAPIEndpoint
 from trunkline.gateway.options import GatewayOptions
 from trunkline.gateway.origins import Origins
 from trunkline.gateway.polling import PollEndpoint
+from trunkline.gateway.presence_page import PRESENCE, PresenceEndpoint
 from trunkline.gateway.publishing import PublishEndpoint
 from trunkline.gateway.request import Receive, Scope, Send
 from trunkline.gateway.router import MethodFilter, Router
@@ -80,7 +82,11 @@ class Gateway:
             intercom=Intercom(log, hub, bus, self.board.crew),
             clock=clock,
             entities=hooks.entities,
+            presences=hooks.presences,
         )
+        self._attendance = Attendance(self.options, hooks.presences, self.board.crew)
+        if hooks.presences is not None:
+            self.board.on_interest = self._attendance.note
         self._reception = Reception(
             self.context,
             self._router(),
@@ -106,7 +112,10 @@ class Gateway:
         }
         script = MethodFilter(ScriptEndpoint(), ["GET", "HEAD"])
         socket = SocketEndpoint(context, board, custody)
-        poll = PollEndpoint(context, board, custody)
+        poll = PollEndpoint(context, board, custody, self._attendance)
+        if context.presences is not None:
+            endpoint = PresenceEndpoint(context, context.presences)
+            pages[PRESENCE] = MethodFilter(endpoint, ["GET", "HEAD"])
         old = None
         if context.entities is not None:
             old = SocketEndpoint(context, board, custody, ENTITY_SYNC)
@@ -123,6 +132,7 @@ class Gateway:
         """Tell every connection to come back, and end what runs."""
         self.context.intercom.close()
         await self.board.close()
+        self._attendance.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

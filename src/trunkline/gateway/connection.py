@@ -81,13 +81,13 @@ class Connection:
         told: For which interest it was told of a gap, and its floor, so as not to be told again.
         stall: The sink's backlog and since when it has not shrunk; None while it is writable.
         transport: ``sse``, ``websocket``, ``streaming`` or ``long-polling``, for operators.
-        rider: What else is written to this client, beside channels: entities.
+        riders: What else is written to this client, beside channels: entities, presence.
     """
 
     __slots__ = (
         "__weakref__", "_board", "_on_end", "active", "cohort", "due", "ends_at", "expires",
-        "framing", "interest", "is_guarded", "marks", "parts", "position", "rider", "since", "sink",
-        "stall", "state", "told", "transport", "viewer",
+        "framing", "interest", "is_guarded", "marks", "parts", "position", "riders", "since",
+        "sink", "stall", "state", "told", "transport", "viewer",
     )  # fmt: skip
 
     def __init__(
@@ -112,7 +112,7 @@ class Connection:
         self.due = -1
         self.since = 0.0
         self.told: tuple[Interest, int] = UNTOLD
-        self.rider: Rider | None = None
+        self.riders: tuple[Rider, ...] = ()
         self.stall: tuple[int, float] | None = None
 
     # -- what sessions and endpoints call -----------------------------------------------------
@@ -203,8 +203,8 @@ class Connection:
         self.stall = None
         if self.state is not State.ENDED:
             self._board.resume(self)
-            if self.rider is not None:
-                self.rider.on_writable()
+            for rider in self.riders:
+                rider.on_writable()
 
     def on_lost(self) -> None:
         """Let go of everything: the peer is gone."""

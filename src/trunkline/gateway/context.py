@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from trunkline.channels.bus import Bus
 from trunkline.channels.hub import Hub
+from trunkline.channels.presence import Presences
 from trunkline.entities.wing import Entities
 from trunkline.gateway.access import Gatekeeper
 from trunkline.gateway.answer import Answer
@@ -50,6 +52,7 @@ class Context:
         intercom: Where processes speak to each other.
         clock: Tells the time.
         entities: Who watches what; None where no entities can be.
+        presences: Gives what knows who is where; None where nobody is seen.
     """
 
     log: Log
@@ -64,6 +67,7 @@ class Context:
     intercom: Intercom
     clock: Clock
     entities: Entities | None = None
+    presences: Callable[[], Presences] | None = None
 
     async def admit(self, request: Request) -> Identity:
         """Find out who a request comes from, and count it.

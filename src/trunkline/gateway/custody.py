@@ -113,6 +113,6 @@ class Custody:
             return True
         connection.viewer = viewer
         self._board.upkeep.renew(connection)
-        if connection.rider is not None:
-            connection.rider.on_renewal()
+        for rider in connection.riders:
+            rider.on_renewal()
         return True

@@ -85,13 +85,13 @@ class EntityTalk:
             is_paused=self._is_expired,
             repeats=speech.repeats,
         )
-        connection.rider = self
+        connection.riders = (*connection.riders, self)
         connection.when_ended(self._close)
 
     def _close(self) -> None:
         self._watches.close()
         self._pending.clear()
-        self._connection.rider = None
+        self._connection.riders = ()
         if self._passage is not None:
             self._passage.close()
 

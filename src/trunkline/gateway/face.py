@@ -6,6 +6,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trunkline.channels.presence import PresenceFace
 from trunkline.cqrs.face import CommandFace
 from trunkline.entities.face import EntitiesFace
 from trunkline.gateway.options import GatewayOptions
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # a gateway is imported when one is asked for: scripts need n
     from trunkline.gateway.failures import OnError
 
 
-class GatewayFace(EntitiesFace, CommandFace):
+class GatewayFace(EntitiesFace, CommandFace, PresenceFace):
     """Let clients in."""
 
     #: Set by whoever makes the line, before its first use.
@@ -42,6 +43,11 @@ class GatewayFace(EntitiesFace, CommandFace):
     def entity_prefix(self) -> str:
         """Return the setting that keeps applications on one engine apart."""
         return self._options.entity_prefix
+
+    @property
+    def presence_lease(self) -> float:
+        """Return the setting after which silent processes count as dead, seconds."""
+        return self._options.presence_lease
 
     @property
     def gateway_options(self) -> GatewayOptions:
@@ -92,6 +98,7 @@ class GatewayFace(EntitiesFace, CommandFace):
             wrapped=wrapped,
             entities=self.entities,
             entries=self.entries,
+            presences=lambda: self.presences,
         )
         options, clock = self.gateway_options, self._premises.clock
         make = partial(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from trunkline.channels.presence import Presences
 from trunkline.cqrs.entry import Entries
 from trunkline.entities.wing import Entities
 from trunkline.gateway.access import Access, Identify
@@ -24,6 +26,7 @@ class Hooks:
         wrapped: Takes what is not the gateway's; 404 without it.
         entities: How entities are fetched, and who watches them; none are served without it.
         entries: Commands that clients may send; none without it.
+        presences: Gives what knows who is where; nobody is seen without it.
     """
 
     identify: Identify | None = None
@@ -34,3 +37,4 @@ class Hooks:
     wrapped: Application | None = None
     entities: Entities | None = None
     entries: Entries | None = None
+    presences: Callable[[], Presences] | None = None

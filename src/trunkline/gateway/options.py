@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, GrammarError
 from trunkline.model.entity import MAX_PREFIX_BYTES
+from trunkline.model.pattern import channel_pattern
 from trunkline.wire.entity_sync import DEFAULT_PATH
 
 _SLASHES = re.compile(r"/{2,}")
@@ -41,6 +42,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "burst": (1, 10_000_000),
     "cors_max_age": (0, 86400),
     "max_watches": (1, 1_000_000),
+    "presence_grace": (0, 3600),
+    "presence_lease": (0.1, 3600),
 }
 _MAY_BE_NONE: Final = frozenset({"requests_per_second", "max_connections_per_client"})
 _WHOLE: Final = frozenset(
@@ -104,6 +107,10 @@ class GatewayOptions:
         entity_path: Where entity-sync's clients connect.
         entity_pass_unknown: Whether what is not understood is handed to the application's
             receiver too, and not only what is plainly its own.
+        presence: Channels, by name or pattern, on which clients are seen; none by default.
+        presence_grace: Seconds for which a client that polls is still seen after a poll.
+        presence_lease: Seconds of silence after which a process counts as dead, and its clients
+            as gone; the same in every process.
     """
 
     base_path: str = ""
@@ -136,6 +143,9 @@ class GatewayOptions:
     entity_prefix: str = "main"
     entity_path: str = DEFAULT_PATH
     entity_pass_unknown: bool = False
+    presence: tuple[str, ...] = ()
+    presence_grace: float = 8.0
+    presence_lease: float = 13.0
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, _checked(name, value))
@@ -213,8 +223,19 @@ def _checked_path(value: Any) -> str:
     return str(value)
 
 
+def _checked_presence(value: Any) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    try:
+        for one in texts:
+            channel_pattern(one)
+    except (GrammarError, AttributeError, TypeError) as error:
+        raise ConfigError(f"presence: {error}: name channels or patterns") from error
+    return texts
+
+
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "base_path": _checked_base,
     "entity_prefix": _checked_prefix,
     "entity_path": _checked_path,
+    "presence": _checked_presence,
 }

@@ -15,6 +15,7 @@ import msgspec
 
 from trunkline.errors import UsageError
 from trunkline.gateway.answer import Answer
+from trunkline.gateway.attendance import Attendance
 from trunkline.gateway.backlog import PollBacklog
 from trunkline.gateway.context import Context
 from trunkline.gateway.custody import Custody
@@ -54,12 +55,16 @@ class PollEndpoint:
         context: What endpoints share.
         board: Connects held ones with the line.
         custody: Takes them in.
+        attendance: Keeps those in mind who poll without being held.
     """
 
-    def __init__(self, context: Context, board: Switchboard, custody: Custody) -> None:
+    def __init__(
+        self, context: Context, board: Switchboard, custody: Custody, attendance: Attendance
+    ) -> None:
         self._context = context
         self._board = board
         self._custody = custody
+        self._attendance = attendance
         self.holds = Holds()
         self._holder = Holder(context, board, custody, self.holds)
 
@@ -76,8 +81,7 @@ class PollEndpoint:
         keys = await self._grant(identity, poll)
         asked = Asked(request, poll, viewer, keys)
         if not self._may_hold(asked):
-            backlog = await self._collect(asked)
-            return plain(encode_array(backlog.elements))
+            return await self._answer_now(asked)
         return await self._answer(asked, send)
 
     async def _read(self, request: Request) -> PollRequest:
@@ -119,6 +123,11 @@ class PollEndpoint:
         await backlog.collect(asked.poll.positions, asked.keys)
         return backlog
 
+    async def _answer_now(self, asked: Asked) -> Answer:
+        self._attendance.visit(asked.viewer, asked.keys.values())
+        backlog = await self._collect(asked)
+        return plain(encode_array(backlog.elements))
+
     async def _answer(self, asked: Asked, send: Send) -> Answer | None:
         """Register, then look what there is, then answer or hold."""
         interest = Interest(frozenset(asked.keys.values()))
@@ -128,6 +137,7 @@ class PollEndpoint:
             terms = self._terms(asked.request)
             mode = choose_mode(asked.poll, terms, is_empty=not backlog.elements)
             if mode is Mode.PLAIN:
+                self._attendance.visit(asked.viewer, interest.keys)
                 return plain(encode_array(backlog.elements))
             held = HeldPoll(
                 asked.request, asked.viewer, asked.poll.seq, interest, backlog, asked.tells_gaps

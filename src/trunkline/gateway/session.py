@@ -7,16 +7,23 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from trunkline.errors import LimitExceededError, ProtocolError, SocketRequestError
+from trunkline.errors import LimitExceededError, ProtocolError, SocketRequestError, UsageError
 from trunkline.gateway.context import Context
 from trunkline.gateway.dialogue import Dialogue
 from trunkline.gateway.entity_speech import SocketSpeech
 from trunkline.gateway.entity_talk import Speech
+from trunkline.gateway.presence_talk import PresenceTalk
 from trunkline.gateway.request import Request as Handshake
 from trunkline.gateway.switchboard import Switchboard
 from trunkline.model.position import Position
 from trunkline.wire import pushes
 from trunkline.wire.frames import CloseCode
+from trunkline.wire.presence import (
+    FollowRequest,
+    PresenceRequest,
+    Unfollowed,
+    encode_presence,
+)
 from trunkline.wire.socket import (
     Origin,
     PingRequest,
@@ -45,7 +52,7 @@ RENEWAL_POLL: Final = 0.02
 class Session(Dialogue):
     """Serve one WebSocket's requests, in their order; see :class:`Dialogue`."""
 
-    __slots__ = ("_is_working", "_waiting")
+    __slots__ = ("_is_working", "_presence", "_waiting")
 
     def __init__(
         self, context: Context, board: Switchboard, *, key: str, handshake: Handshake | None
@@ -54,6 +61,7 @@ class Session(Dialogue):
         # Texts are messages to the application, which wait for a secret sent before them.
         self._waiting: deque[Request | str] | None = None
         self._is_working = False
+        self._presence: PresenceTalk | None = None
 
     def _hear(self, text: str) -> None:
         options = self._context.options
@@ -129,6 +137,8 @@ class Session(Dialogue):
             elif isinstance(request, UnsubscribeRequest):
                 gone = await self.connection.remove(request.channels)
                 self._say(pushes.encode_unsubscribed(request.id, gone))
+            elif isinstance(request, PresenceRequest):
+                await self._serve_presence(request)
             elif isinstance(request, EntityRequest):
                 await self._serve_entities(request)
         except Exception as error:  # noqa: BLE001 - it is reported, here and to the client
@@ -149,6 +159,26 @@ class Session(Dialogue):
         elif isinstance(request, SecretRequest):
             talk.set_secret(request.secret)
             self._say(encode_push(SecretSet(request.id)))
+
+    async def _serve_presence(self, request: PresenceRequest) -> None:
+        talk = self._presence
+        if talk is None:
+            context = self._context
+            if context.presences is None:
+                raise UsageError("nobody is seen here")
+            talk = self._presence = PresenceTalk(
+                context.presences(),
+                context.gatekeeper,
+                self._board,
+                self.connection,
+                lambda push: self._framing.text(encode_presence(push)),
+            )
+        if isinstance(request, FollowRequest):
+            most = self._context.options.max_subscriptions
+            await talk.follow(request.id, request.channels, most=most)
+        else:
+            gone = talk.unfollow(request.channels)
+            self._say(encode_presence(Unfollowed(request.id, gone)))
 
     async def _await_identity(self) -> None:
         """Wait while the identity is being asked for again; that ends well or with a goodbye."""

@@ -7,7 +7,7 @@ in memory or can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from trunkline.channels.catchup import Gap, Step, next_step
@@ -67,6 +67,7 @@ class Switchboard:
         connections: All that have not ended.
         cohorts: The live ones among them, by what they want.
         upkeep: Looks after them as time passes.
+        on_interest: Called with a connection when what it reads has changed.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Switchboard:
         self._reader = Reader(self, log)
         self._questions = Questions(self, gatekeeper)
         self.upkeep = Upkeep(self, options, clock)
+        self.on_interest: Callable[[Connection], None] = lambda _: None
 
     # -- opening and closing ------------------------------------------------------------------
 
@@ -196,6 +198,7 @@ class Switchboard:
         parts = merge([*self._standing_parts(connection), *beginning.parts])
         connection.interest, connection.is_guarded = cohort.interest, cohort.is_guarded
         connection.active, connection.parts = parts[0].interest, tuple(parts[1:])
+        self.on_interest(connection)
         if beginning.floor:
             connection.told = (connection.active, beginning.floor)
         for frame in [acknowledge(position) if acknowledge else b"", *gaps]:
@@ -238,6 +241,7 @@ class Switchboard:
         connection.interest, connection.is_guarded = cohort.interest, cohort.is_guarded
         connection.active, connection.parts = parts[0].interest, tuple(parts[1:])
         connection.position = Position(epoch, parts[0].after)
+        self.on_interest(connection)
         self.advance(connection)
 
     def _standing_parts(self, connection: Connection) -> list[Part]:
@@ -274,6 +278,7 @@ class Switchboard:
         connection.interest, connection.cohort = rest, cohort
         connection.is_guarded = cohort is not None and cohort.is_guarded
         _drop_parts(connection, gone)
+        self.on_interest(connection)
         self.advance(connection)
         return given_up
 

@@ -11,6 +11,7 @@ from trunkline.errors import ProtocolError
 from trunkline.model.message import Record
 from trunkline.model.position import Position
 from trunkline.wire.message import message_members
+from trunkline.wire.presence import PRESENCE_PUSHES, PresencePush
 from trunkline.wire.start import Refusal
 from trunkline.wire.watch import ENTITY_PUSHES, EntityPush
 
@@ -90,10 +91,10 @@ class Goodbye(msgspec.Struct, frozen=True, tag_field="type", tag="goodbye"):
 
 
 ChannelPush = Subscribed | Live | Unsubscribed | Pong | Failed | Pushed | Moved | Gap | Goodbye
-Push = ChannelPush | EntityPush
+Push = ChannelPush | EntityPush | PresencePush
 
 _decoder: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
-_TYPES: Final = ENTITY_PUSHES | {
+_TYPES: Final = ENTITY_PUSHES | PRESENCE_PUSHES | {
     "subscribed", "live", "unsubscribed", "pong", "error", "message", "position", "gap", "goodbye",
 }  # fmt: skip
 

@@ -9,6 +9,12 @@ import msgspec
 
 from trunkline.errors import GrammarError, ProtocolError, SocketRequestError, UsageError
 from trunkline.wire.frames import CloseCode
+from trunkline.wire.presence import (
+    FollowRequest,
+    PresenceRequest,
+    UnfollowRequest,
+    check_followed,
+)
 from trunkline.wire.start import Edge, Start, check_channels, check_last, parse_start, start_text
 from trunkline.wire.watch import (
     EntityRequest,
@@ -88,12 +94,22 @@ class PingRequest(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
 
 
 ChannelRequest = SubscribeRequest | ResumeRequest | UnsubscribeRequest | PingRequest
-Request = ChannelRequest | EntityRequest
+Request = ChannelRequest | EntityRequest | PresenceRequest
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
 _TYPES: Final = frozenset(
-    {"subscribe", "resume", "unsubscribe", "ping", "watch", "unwatch", "secret"}
+    {
+        "subscribe",
+        "resume",
+        "unsubscribe",
+        "ping",
+        "watch",
+        "unwatch",
+        "secret",
+        "follow",
+        "unfollow",
+    }
 )
 
 
@@ -131,6 +147,9 @@ def parse_request(
 def _checked(request: Request, max_channels: int) -> Request:
     if isinstance(request, PingRequest | SecretRequest | WatchRequest | UnwatchRequest):
         return request
+    if isinstance(request, FollowRequest | UnfollowRequest):
+        followed = check_followed(request.channels, max_channels=max_channels)
+        return msgspec.structs.replace(request, channels=followed)
     names = check_channels(request.channels, max_channels=max_channels)
     if isinstance(request, SubscribeRequest):
         check_last(request.last, names, request.start)
