@@ -95,6 +95,7 @@ async def filled(line: Any, count: int = 20) -> dict[str, str]:
         await line.send(Create(str(number), "a"))
     for number in range(0, count, 2):
         await line.send(Rename(str(number), "b"))
+        await line.publish("/plain", "no event")
     return {str(n): "ab"[n % 2 == 0] for n in range(count)}
 
 
