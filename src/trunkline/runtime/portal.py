@@ -33,11 +33,29 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._is_guest = False
+
+    @classmethod
+    def here(cls, name: str) -> Portal:
+        """Return a portal to the loop that runs here, which goes on when the portal is closed.
+
+        Args:
+            name: Names it.
+        """
+        portal = cls(name)
+        portal._loop, portal._thread = asyncio.get_running_loop(), threading.current_thread()
+        portal._is_guest = True
+        return portal
 
     @property
     def is_running(self) -> bool:
         """Tell whether the thread runs."""
         return self._thread is not None and not self._is_closed
+
+    @property
+    def is_guest(self) -> bool:
+        """Tell whether the loop is somebody else's."""
+        return self._is_guest
 
     @property
     def is_inside(self) -> bool:
@@ -92,7 +110,7 @@ class Portal:
         with self._turn:
             self._is_closed = True
             loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._is_guest:
             return
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)

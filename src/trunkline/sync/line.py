@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -20,7 +21,7 @@ from trunkline.runtime.portal import Portal, Visit
 from trunkline.sync.forks import Gate, watch
 from trunkline.sync.iteration import Iteration
 from trunkline.sync.listening import SyncListener
-from trunkline.sync.mirror import Block, bare, mirrored, threaded
+from trunkline.sync.mirror import Block, Gated, bare, mirrored, threaded
 
 H = TypeVar("H", bound=ConsumerHandler)
 
@@ -66,8 +67,7 @@ class Trunkline:
         self._gate = Gate()
         self._listeners: list[SyncListener] = []
         self._generation = 0
-        self._forks_inside = False
-        self._relays = False
+        self._forks_inside = self._pauses = self._relays = False
         self._opening = threading.Lock()
         self._reopens = False
         watch(self)
@@ -94,6 +94,23 @@ class Trunkline:
         """End the listeners and iterations, close the log and end the thread. Idempotent."""
         self._listeners.clear()
         self._shut()
+
+    async def settle_here(self) -> None:
+        """Run on the loop that runs here from now on: an ASGI server's, whose gateway shares it.
+
+        Code in other threads calls the line as before; code on the loop awaits
+        :attr:`asynchronous`, and closes that.
+        """
+        if self._portal.is_inside and self._portal.is_running:
+            return
+        self._gate.shut(0)
+        try:
+            if self._portal.is_running:
+                await asyncio.to_thread(self._leave)
+            self._portal = Portal.here("trunkline")
+        finally:
+            self._gate.open()
+        await asyncio.to_thread(self._resume)
 
     def __enter__(self) -> Self:
         return self.open()
@@ -311,22 +328,30 @@ class Trunkline:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return mirrored(getattr(self._line, name), _Gated(self))
+        if name.endswith("_in"):
+            self._relay()
+            return getattr(self._line, name)  # for somebody else's transaction, in this thread
+        return mirrored(getattr(self._line, name), Gated(self))
 
     # -- forks --------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
         """Close the line for a fork; Python's own forks do it themselves."""
-        if self._portal.is_inside:
+        if self._portal.is_inside or self._portal.is_guest:
             return
         self._gate.shut(FORK_PATIENCE)
         if self._portal.is_running:
-            self._generation += 1
-            self._reopens = self._line.is_open
-            self._shut()
-            for listener in self._listeners:
-                listener.pause()
+            self._leave()
             self._portal = Portal("trunkline")
+
+    def _leave(self) -> None:
+        """Close the line, and note where everybody goes on."""
+        self._generation += 1
+        self._reopens = self._line.is_open
+        self._shut()
+        for listener in self._listeners:
+            listener.pause()
+        self._pauses = True
 
     def after_fork_in_parent(self) -> None:
         """Go on in the process that forked."""
@@ -352,23 +377,9 @@ class Trunkline:
         self._resume()
 
     def _resume(self) -> None:
-        for listener in list(self._listeners):
+        resumed, self._pauses = self._pauses, False
+        for listener in list(self._listeners) if resumed else ():
             listener.resume()
 
     def __repr__(self) -> str:
         return f"<sync {self._line!r}>"
-
-
-class _Gated:
-    """Call through the gate of a line."""
-
-    def __init__(self, line: Trunkline) -> None:
-        self._line = line
-
-    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run it, unless the process is about to fork; then after that."""
-        return self._line.call_gated(function, *args, **options)
-
-    def visit(self) -> Visit:
-        """Begin a series of calls in one task."""
-        return self._line.visit()

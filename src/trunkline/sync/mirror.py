@@ -32,6 +32,32 @@ class Host(Caller, Protocol):
         """Begin such a series."""
 
 
+class GatedHost(Host, Protocol):
+    """Be a host that can have calls wait while the process forks."""
+
+    def call_gated(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run it, but not while the process forks."""
+
+
+class Gated:
+    """Call through the gate of a line.
+
+    Args:
+        line: The line.
+    """
+
+    def __init__(self, line: GatedHost) -> None:
+        self._line = line
+
+    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run it, unless the process is about to fork; then after that."""
+        return self._line.call_gated(function, *args, **options)
+
+    def visit(self) -> Visit:
+        """Begin a series of calls in one task."""
+        return self._line.visit()
+
+
 def adapted(value: Any, caller: Caller) -> Any:
     """Return a value as synchronous code can use it.
 
