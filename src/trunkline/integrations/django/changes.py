@@ -13,12 +13,15 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
+    from trunkline.sync import Trunkline as SyncTrunkline
 
 #: The kind of entity, or that and a function from an object to the ids that change with it.
 Told = str | tuple[str, Callable[[Any], Any]]
 
 
-def tell_changes(line: Trunkline, models: Mapping[type, Told]) -> Callable[[], None]:
+def tell_changes(
+    line: Trunkline | SyncTrunkline, models: Mapping[type, Told]
+) -> Callable[[], None]:
     """Have every save and delete of a model's objects tell that its entities changed.
 
     Within ``atomic`` (or ATOMIC_REQUESTS) they are told of the commit, and only then; without it
@@ -56,7 +59,7 @@ def tell_changes(line: Trunkline, models: Mapping[type, Told]) -> Callable[[], N
     return end
 
 
-def _tell(line: Trunkline, instance: Any, told: Told, using: str) -> None:
+def _tell(line: Trunkline | SyncTrunkline, instance: Any, told: Told, using: str) -> None:
     entity, ids = (told, instance.pk) if isinstance(told, str) else (told[0], told[1](instance))
     found = ids if isinstance(ids, list) else [ids]
     line.changed_in(connections[using], entity, *found)
