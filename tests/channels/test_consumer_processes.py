@@ -210,6 +210,6 @@ async def test_a_message_that_kills_its_process_is_parked_and_others_flow(ground
         (b'"poison"', "parked"),
         (b'"behind"', "behind"),
     ]
-    assert "process ended" in parked[0].error
+    assert "ended the process" in parked[0].error
     if takes_tx == "tx":
         assert await notes(ground) == [f"{number:02}" for number in range(60)]

@@ -71,6 +71,7 @@ class Actor:
         self.part = part
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
+        self._is_ending = False
 
     def __repr__(self) -> str:
         return f"{self.part.who} ({self.part.role}, life {self.part.life})"
@@ -109,6 +110,11 @@ class Actor:
         self.part = msgspec.structs.replace(self.part, life=self.part.life + 1)
         self.start()
 
+    def end(self) -> None:
+        """Ask it to end well; in its first moments it cannot hear, and just ends."""
+        self._is_ending = True
+        self.signal(signal.SIGTERM)
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         if self._process is not None:
@@ -123,7 +129,7 @@ class Actor:
     def check(self) -> None:
         """Raise when it failed by itself."""
         code = 0 if self._process is None or self._killed else self._process.poll()
-        if code:
+        if code and not (self._is_ending and code == -signal.SIGTERM):
             text = self._output.read_text(errors="replace")[-4000:]
             raise AssertionError(f"{self} ended with {code} by itself:\n{text}")
 
@@ -252,7 +258,7 @@ class Arena:
             StuckError: A publisher did not end, or a listener did not hear of the end.
         """
         for one in self.publishers:
-            one.signal(signal.SIGTERM)
+            one.end()
         await until(
             lambda: not any(one.is_running for one in self.publishers),
             lambda: f"publishers do not end: {self.publishers}",
@@ -284,7 +290,7 @@ class Arena:
                 break  # the checker says what is missing
             await asyncio.sleep(POLL)
         for one in self.consumers:
-            one.signal(signal.SIGTERM)
+            one.end()
         await until(
             lambda: not any(one.is_running for one in self.consumers),
             lambda: f"consumers do not end: {self.consumers}",

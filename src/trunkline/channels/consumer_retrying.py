@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 
+import msgspec
+
 from trunkline.channels.consumer import Consumer
 from trunkline.channels.consumer_decisions import fail
 from trunkline.channels.consumer_handling import STRIKES, HandlerError, Handling, call, tell
@@ -29,7 +31,7 @@ class ProcessEndedError(Exception):
     """Be what a message failed with, unless something else is noted when the try is over."""
 
     def __init__(self) -> None:
-        super().__init__("the process ended while it handled this message")
+        super().__init__("a try was begun and did not end: it may be what ended the process")
 
 
 class Retrying:
@@ -90,8 +92,7 @@ class Retrying:
         Raises:
             Exception: It is not the message's fault.
         """
-        begun = fail(one, ProcessEndedError(), self._consumer, now=self._ledger.clock.now())
-        await self._ledger.put_off(standing, begun)
+        await self._ledger.put_off(standing, self._begun(one))
         try:
             await self._try(one, standing)
         except LeaseLostError:
@@ -106,6 +107,11 @@ class Retrying:
             raise
         self._strikes.pop(one.seq, None)
         return None
+
+    def _begun(self, one: ParkedMessage) -> ParkedMessage:
+        """Return a message as it is if nothing is heard of this try any more."""
+        begun = fail(one, ProcessEndedError(), self._consumer, now=self._ledger.clock.now())
+        return msgspec.structs.replace(begun, error=one.error or begun.error)
 
     async def _try(self, one: ParkedMessage, standing: Standing) -> None:
         if not self._consumer.takes_tx:
