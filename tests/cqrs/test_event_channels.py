@@ -209,6 +209,41 @@ async def test_sockets_get_one_copy_of_what_they_may_read(ground):
     assert seen == ["one", "end"]
 
 
+async def test_a_client_that_comes_back_with_its_position_misses_nothing(ground):
+    """Nor does it get anything twice, or what it may not see."""
+    line = with_tests(ground.line())
+
+    @line.channel("test.:test_id.created")
+    def told(event, test_id: str):
+        return event.title
+
+    app = line.gateway(
+        identify=lambda request: Identity(user_id=8),
+        access=lambda identity, channel: not channel.startswith("/events/test/secret/"),
+    )
+    wanted, seen, position = "/events/test/*/created", [], None
+    async with working(line), serving(app) as port:
+        for life in range(4):
+            async with talking(port) as talker:
+                await talker.say("subscribe", channels=[wanted], position=position)
+                await line.send(Create(f"{life}-a", f"{life}-a"))
+                await line.send(Create("secret" if life else "other", "secret"))
+                while f"{life}-a" not in seen:
+                    (*_, told_now) = await talker.until("message")
+                    seen.append(told_now["data"])
+                    epoch = (await line.position()).epoch
+                    position = f"{epoch}-{told_now['global_id']}"
+            await line.send(Create(f"{life}-b", f"{life}-b"))  # while it is away
+        async with talking(port) as talker:
+            await talker.say("subscribe", channels=[wanted], position=position)
+            while "3-b" not in seen:
+                seen.append((await talker.until("message"))[-1]["data"])
+
+    mine = [one for one in seen if one != "secret"]
+    assert mine == [f"{life}-{part}" for life in range(4) for part in "ab"]
+    assert seen.count("secret") == 1  # the first one, of /events/test/other
+
+
 async def test_options_that_make_no_sense_are_refused(ground):
     """At once, where they are written."""
     line = ground.line()
