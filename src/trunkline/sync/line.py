@@ -90,6 +90,11 @@ class Trunkline:
         self.call_gated(self._line.open)
         return self
 
+    def open_once(self) -> None:
+        """Open the line if it is not open; it costs next to nothing if it is."""
+        if not self._line.is_open:
+            self.open()
+
     def close(self) -> None:
         """End the listeners and iterations, close the log and end the thread. Idempotent."""
         self._listeners.clear()
