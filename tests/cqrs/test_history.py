@@ -316,6 +316,9 @@ def test_a_name_that_takes_a_missing_field_is_refused(line):
     class Bad(Event, name="bad.:nothing"):
         pass
 
-    with pytest.raises(ConfigError, match="nothing"):
+    def plan():
         line.event(Bad)
-        _ = line.commands.plan
+        return line.commands.plan
+
+    with pytest.raises(ConfigError, match="nothing"):
+        plan()

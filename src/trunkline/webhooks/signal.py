@@ -9,14 +9,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from trunkline.errors import ConfigError
 from trunkline.webhooks.errors import SignalError
 from trunkline.webhooks.keys import Key, checked_key
-
-if TYPE_CHECKING:
-    from trunkline.webhooks.demuxer import Demuxer
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]{0,99}\Z")
@@ -54,7 +51,7 @@ class Signal:
     object_class: ClassVar[Any] = None
     account_type: ClassVar[str] = "account"
     actions: ClassVar[tuple[str, ...]] = ()
-    demuxer: ClassVar[type[Demuxer] | str | None] = None
+    demuxer: ClassVar[type[Any] | str | None] = None
 
     def __init__(
         self, object_or_id: Any, *, account_id: Key, context: Mapping[str, Any] | None = None
