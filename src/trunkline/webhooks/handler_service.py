@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import parse_qs
 
 from trunkline.channels.wing import WingedBus
 from trunkline.errors import InvalidMessageError, UsageError
@@ -66,7 +65,7 @@ class HandlerService:
             UsageError: It can't be done; the status says why.
         """
         if request.method == "GET":
-            return self._confirm(request.query)
+            return self._confirm(request.parameters)
         if request.method != "POST":
             return ServiceAnswer(status=405, headers=(("allow", "GET, POST"),))
         database = await self._ready()
@@ -79,9 +78,8 @@ class HandlerService:
             await self._take(database, source, event)
         return ServiceAnswer(status=200)
 
-    def _confirm(self, query: str) -> ServiceAnswer:
+    def _confirm(self, given: Mapping[str, str]) -> ServiceAnswer:
         """Answer whether we want to be called (WebSub 5.3)."""
-        given = {name: values[0] for name, values in parse_qs(query, max_num_fields=32).items()}
         challenge = given.get("hub.challenge", "")
         is_said = 0 < len(challenge) <= _LONGEST_CHALLENGE and challenge.isascii()
         if not is_said or given.get("hub.mode") != "subscribe" or not challenge.isprintable():

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -154,8 +155,6 @@ class Registrar:
         source, url = self._sources.find(source_name), self._options.callback_url
         if source is None or url is None:
             raise ConfigError(f"no source {source_name!r}, or no callback_url")
-        from urllib.parse import urlencode
-
         query = urlencode({"channel": channel, "callback_url": url})
         outcome, _ = await self._ask(source, channel, method="DELETE", query=query, body=b"")
         if outcome.is_ok or outcome.status == 404:

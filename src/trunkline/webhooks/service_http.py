@@ -6,10 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from trunkline.errors import LimitExceededError, TrunklineError
+from trunkline.errors import LimitExceededError, TrunklineError, UsageError
 from trunkline.runtime.portal import Portal
 from trunkline.wire.problem import problem_of
 
@@ -17,6 +18,8 @@ logger = logging.getLogger("trunkline.webhooks")
 
 #: Bytes of a query string at most.
 LONGEST_QUERY: Final = 8192
+#: Parameters in it at most.
+MOST_FIELDS: Final = 32
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
@@ -40,6 +43,18 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: str
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the query's parameters, of repeated ones the last.
+
+        Raises:
+            UsageError: There are too many.
+        """
+        try:
+            return dict(parse_qsl(self.query, max_num_fields=MOST_FIELDS))
+        except ValueError:
+            raise UsageError(f"a query has at most {MOST_FIELDS} parameters") from None
 
 
 class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from typing import Final
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from trunkline.errors import AccessDeniedError, InvalidMessageError, UsageError
 from trunkline.model import codec
@@ -168,8 +168,8 @@ class SubscriptionsService:
             raise UnconfirmedError("the callback did not say that it wants it")
 
     async def _unsubscribe(self, request: ServiceRequest, name: str, nonce: str) -> ServiceAnswer:
-        given = parse_qs(request.query, max_num_fields=32)
-        channel, url = (given.get(one, [""])[0] for one in ("channel", "callback_url"))
+        given = request.parameters
+        channel, url = given.get("channel", ""), given.get("callback_url", "")
         if not channel.strip() or not url.strip():
             raise UsageError("say which: ?channel=…&callback_url=…")
         if "\0" in channel or "\0" in url:

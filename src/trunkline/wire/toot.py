@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -248,6 +249,8 @@ def wants_no_more(headers: Mapping[str, str]) -> bool:
 def signed_content(method: str, query: str, body: bytes) -> bytes:
     """Return what the signature of a request to a service covers, beside id and timestamp.
 
-    The path is left out, for proxies change it; a signature of one verb is none of another.
+    The path is left out, for proxies change it, and the query is taken as what it means, for HTTP
+    clients write it in their own ways; a signature of one verb is none of another.
     """
-    return b"%s ?%s\n%s" % (method.upper().encode(), query.encode(), body)
+    pairs = urlencode(parse_qsl(query, keep_blank_values=True))
+    return b"%s ?%s\n%s" % (method.upper().encode(), pairs.encode(), body)
