@@ -25,6 +25,7 @@ from trunkline.cli.following import app as projections
 from trunkline.cli.following import routes, trace
 from trunkline.cli.outbox import app as outbox
 from trunkline.cli.outcome import ends_well, fail, run_to_end, without_none
+from trunkline.cli.peers import peers, register, subscriptions
 from trunkline.cli.sagas import pipelines, sagas
 from trunkline.cli.transmissions import app as transmissions
 from trunkline.model.pattern import is_pattern
@@ -51,6 +52,9 @@ app.add_typer(apps, name="apps", rich_help_panel="Webhooks")
 app.add_typer(connections, name="connections", rich_help_panel="Webhooks")
 app.add_typer(transmissions, name="transmissions", rich_help_panel="Webhooks")
 app.add_typer(endpoints, name="endpoints", rich_help_panel="Webhooks")
+app.add_typer(peers, name="peers", rich_help_panel="Services")
+app.add_typer(subscriptions, name="subscriptions", rich_help_panel="Services")
+app.command(rich_help_panel="Services")(register)
 app.add_typer(sagas, name="sagas", rich_help_panel="Operate")
 app.add_typer(pipelines, name="pipelines", rich_help_panel="Operate")
 
