@@ -6,7 +6,7 @@ SETUP := @$(PYTHON) tools/setup.py
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults check format bench release lock clean
+.PHONY: help demo test test-faults check docs format bench release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ demo: ## serve the demo page (PORT=8001 to choose a port)
 	@exec $(BIN)/trunkline demo $(if $(PORT),--port $(PORT))
 
 test: ## run every test, in a real browser too (ARGS='-k poll' to choose)
-	$(SETUP) dev browser
+	$(SETUP) dev browser proxies
 	@echo "test: pytest"
 	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
@@ -32,6 +32,10 @@ check: ## format, lint, types, walls and sizes, in seconds
 	@echo "check: walls" && $(BIN)/lint-imports --no-logo > .venv/walls.log || { cat .venv/walls.log; exit 1; }
 	@echo "check: sizes" && $(BIN)/pytest -q --no-header tests/test_house.py
 	@echo "check: all well"
+
+docs: ## build the documents into site/; a warning fails
+	$(SETUP) dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: ## format the sources and apply safe lint fixes
 	$(SETUP) dev
@@ -51,6 +55,6 @@ lock: ## pin the requirements anew (UPGRADE=1 for newest versions)
 	@$(BIN)/python tools/lock.py $(if $(filter 1,$(UPGRADE)),--upgrade)
 
 clean: ## remove everything that make made
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf tests/browser/node_modules
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

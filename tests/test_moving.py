@@ -16,51 +16,53 @@ PAGES = ROOT / "docs/moving"
 NAMES = {
     "message-bus": """
         publish user_ids group_ids client_ids site_id max_backlog_age max_backlog_size
-        queue_in_memory subscribe local_subscribe blocking_subscribe unsubscribe local_unsubscribe last_id last_ids
-        last_message backlog global_backlog register_client_message_filter off on off? destroy reset!
-        after_fork configure config timer Middleware Diagnostics skip_message_bus_middleware
-        backend backend_instance redis_config db clear_every logger enable_redis_logger
-        chunked_encoding_enabled long_polling_enabled long_polling_interval max_active_clients
-        rack_hijack_enabled base_route keepalive_interval allow_broadcast transport_codec
-        site_id_lookup user_id_lookup group_ids_lookup is_admin_lookup on_middleware_error
+        queue_in_memory subscribe local_subscribe blocking_subscribe unsubscribe
+        local_unsubscribe last_id last_ids last_message backlog global_backlog
+        register_client_message_filter off on off? destroy reset! after_fork configure config
+        timer Middleware Diagnostics skip_message_bus_middleware backend backend_instance
+        redis_config db clear_every logger enable_redis_logger chunked_encoding_enabled
+        long_polling_enabled long_polling_interval max_active_clients rack_hijack_enabled
+        base_route keepalive_interval allow_broadcast transport_codec site_id_lookup
+        user_id_lookup group_ids_lookup is_admin_lookup on_middleware_error
         extra_response_headers_lookup on_connect on_disconnect expire_all_backlogs! get_message
         max_global_backlog_size InvalidMessage InvalidMessageTarget BusDestroyed
         DistributedCache manager: namespace app_version delete clear HTTPClient
         enable_long_polling enable_chunked_encoding min_poll_interval max_poll_interval
-        background_callback_interval headers start stop channels stats status
-        enableLongPolling enableChunkedEncoding callbackInterval backgroundCallbackInterval
-        minPollInterval maxPollInterval minHiddenPollInterval alwaysLongPoll shouldLongPollCallback
-        firstChunkTimeout retryChunkedAfterRequests baseUrl clientId ajax pause resume diagnostics
-        noConflict
+        background_callback_interval headers start stop channels stats status enableLongPolling
+        enableChunkedEncoding callbackInterval backgroundCallbackInterval minPollInterval
+        maxPollInterval minHiddenPollInterval alwaysLongPoll shouldLongPollCallback
+        firstChunkTimeout retryChunkedAfterRequests baseUrl clientId ajax pause resume
+        diagnostics noConflict
     """,
     "demux": """
-        configure default_demuxer signal_timeout Demux::Signal attributes object_class signal_name
-        account_type account_id context send payload <action>_payload object Demux::App secret
-        entry_url signal_url signals account_types configuration signed_entry_url account_type?
-        indicator generate_access_key Demux::Connection Demux::Demuxer resolve resolve_now transmit
-        demuxer_arguments Demux::Transmission purge
+        configure default_demuxer signal_timeout Demux::Signal attributes object_class
+        signal_name account_type account_id context send payload <action>_payload object
+        Demux::App secret entry_url signal_url signals account_types configuration
+        signed_entry_url account_type? indicator generate_access_key Demux::Connection
+        Demux::Demuxer resolve resolve_now transmit demuxer_arguments Demux::Transmission purge
     """,
     "toot": """
-        config channel_prefix callback_url http_connection redis_connection publish prefix: source
-        subscription_url subscribe SubscriptionsService HandlerService RegistersSubscriptions
-        register_subscriptions Toot::Event CallbackFailure RegisterSubscriptionFailure ConfigError
-        X-Toot-Unsubscribe auth_username
+        config channel_prefix callback_url http_connection redis_connection publish prefix:
+        source subscription_url subscribe SubscriptionsService HandlerService
+        RegistersSubscriptions register_subscriptions Toot::Event CallbackFailure
+        RegisterSubscriptionFailure ConfigError X-Toot-Unsubscribe auth_username
     """,
     "spool-broadcast": """
-        Entry Saga BroadcastCommand BroadcastHook BroadcastEvent BroadcastProjector BroadcastProcessor
-        BroadcastDispatcher BroadcastChannel BroadcastPipeline createCommand buildEvent broadcast
-        lifecycle consistency lifespan priority expects_input expects_response expects_output
-        dispatches_command merge push include zip data metadata processing retry_on_fail
-        retry_on_timeout retry_max retry_wait retry_attempts enabled auto_transaction profile profiles
-        broadcasters pipelines channels hooks projectors processors dispatchers prefix auto_save
-        auto_queue connection BROADCAST_PROFILE hookRunner processCancelRequest progress subprogress
-        skipped failure complete fail_on_error causation_uuid correlation_uuid chain_before
+        Entry Saga BroadcastCommand BroadcastHook BroadcastEvent BroadcastProjector
+        BroadcastProcessor BroadcastDispatcher BroadcastChannel BroadcastPipeline createCommand
+        buildEvent broadcast lifecycle consistency lifespan priority expects_input
+        expects_response expects_output dispatches_command merge push include zip data metadata
+        processing retry_on_fail retry_on_timeout retry_max retry_wait retry_attempts enabled
+        auto_transaction profile profiles broadcasters pipelines channels hooks projectors
+        processors dispatchers prefix auto_save auto_queue connection BROADCAST_PROFILE
+        hookRunner processCancelRequest progress subprogress skipped failure complete
+        fail_on_error causation_uuid correlation_uuid chain_before
     """,
     "entity-sync": """
         Setup NSQAddr Mux WSPassThrough RegisterEntityAndDBHandler RegisterEntityForSync
         NotifyAllOfChange ClientBuilder BuildBridge NewDatabaseHub AddDataPullAndPushHandler
-        PullDataAndPush SetupMuxBridge BuildPublisher BuildSubscriber subscribe unsubscribe secret
-        EntityKey Hash GetQueueName
+        PullDataAndPush SetupMuxBridge BuildPublisher BuildSubscriber subscribe unsubscribe
+        secret EntityKey Hash GetQueueName
     """,
 }
 _CELL = re.compile(r"(?<!\\)\|")

@@ -3,7 +3,8 @@
 Usage: ``python3 tools/setup.py SET...`` with sets from ``SETS``. Everything goes into ``.venv``,
 from pinned requirements; a fingerprint beside each set makes a repeated call instant. The only
 thing asked of the system are two Debian packages (the venv module and Chromium), installed when
-this user may install packages and otherwise named together with the command to run.
+this user may install packages and otherwise named together with the command to run; three more
+(the proxies) are unpacked into ``.venv`` without being installed.
 
 This file runs on the system's Python before anything is installed: standard library only, and no
 syntax younger than Python 3.8, so that it lives to say which Python is needed.
@@ -27,6 +28,13 @@ PYTHON = VENV / "bin" / "python"
 BROWSER_TESTS = ROOT / "tests" / "browser"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 OLDEST = (3, 11)
+#: Debian's packages of the proxies that deployments are tested behind, with what those need that
+#: a system may lack.
+PROXIES = {
+    "nginx": ("nginx",),
+    "haproxy": ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
+    "caddy": ("caddy",),
+}
 PIP_SETS = {
     "runtime": ("build", "runtime"),
     "dev": ("dev",),
@@ -162,10 +170,50 @@ def ensure_browser_packages() -> None:
     stamp.set()
 
 
+def ensure_proxies() -> None:
+    """Unpack the proxies that are not on the path into the venv; none is installed or started."""
+    missing = sorted(name for name in PROXIES if not shutil.which(name))
+    folder = VENV / "proxies"
+    stamp = Stamp("proxies", [Path(__file__)])
+    if not missing or (stamp.is_current() and folder.is_dir()):
+        return
+    fix = f"run `sudo apt-get install {' '.join(missing)}` and make again"
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        sys.exit(f"setup: testing behind proxies needs {', '.join(missing)} on the path: {fix}")
+    say(f"fetching {', '.join(missing)}, for testing behind proxies")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    wanted = [package for name in missing for package in PROXIES[name]]
+    if not download_packages(wanted, folder):
+        sys.exit(f"setup: {', '.join(wanted)} could not be fetched: {fix}")
+    for package in folder.glob("*.deb"):
+        run("dpkg-deb", "--extract", package, folder)
+    stamp.set()
+
+
+def download_packages(names: list[str], folder: Path) -> bool:
+    """Fetch packages of the system without installing them; tell whether it went well.
+
+    Args:
+        names: The packages.
+        folder: Where their files go.
+    """
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    fetch = ["apt-get", "download", "--quiet", *names]
+    if not subprocess.call(fetch, cwd=folder, stderr=subprocess.DEVNULL, **quiet):
+        return True
+    sudo = privilege()  # the list of packages may be missing, or old
+    if sudo is None or subprocess.call([*sudo, "apt-get", "update", "--quiet"], **quiet):
+        return False
+    return not subprocess.call(fetch, cwd=folder, stderr=subprocess.DEVNULL, **quiet)
+
+
 def ensure(name: str) -> None:
     """Set up one set, whatever it stands on included."""
     if name in PIP_SETS:
         ensure_pinned(name)
+    elif name == "proxies":
+        ensure_proxies()
     else:
         ensure_pinned("dev")  # has npm
         ensure_chromium()
@@ -174,7 +222,7 @@ def ensure(name: str) -> None:
 
 def main(names: list[str]) -> None:
     """Set up every named set, in the order given."""
-    if unknown := set(names) - {*PIP_SETS, "browser"}:
+    if unknown := set(names) - {*PIP_SETS, "browser", "proxies"}:
         sys.exit("setup: unknown set: " + ", ".join(sorted(unknown)))
     began = time.monotonic()
     ensure_venv()
