@@ -134,6 +134,8 @@ class Tracer:
 
     async def write(self, table: TraceTable) -> None:
         """Write what is noted, until cancelled."""
+        self._woken = asyncio.Event()  # of this loop: a line may be opened again on another
+        self._woken.set()
         while True:
             await self._woken.wait()
             self._woken.clear()
