@@ -2,7 +2,7 @@
 
 export type TransportName = "websocket" | "sse" | "long-polling" | "polling";
 
-export type Status = "connecting" | "live" | "waiting" | "offline" | "closed";
+export type Status = "connecting" | "live" | "waiting" | "offline" | "paused" | "stopped" | "closed";
 
 /** One message of a channel. */
 export interface Message<Data = unknown> {
@@ -83,8 +83,37 @@ export interface Options {
   pollInterval?: number;
   /** Ceiling of the first wait and of all waits in ms. Default 500 and 30000. */
   backoff?: { base?: number; cap?: number };
+  /** Milliseconds between such polls while the page is hidden. Default 60000. */
+  hiddenPollInterval?: number;
+  /** Milliseconds before the next poll when there is reason to ask at once. Default 100. */
+  minPollInterval?: number;
+  /** Whether held polls may be streamed. Default true. */
+  streaming?: boolean;
+  /** Milliseconds until a stream that shows nothing is taken for one a proxy holds back. Default 3000. */
+  firstChunkTimeout?: number;
+  /** Held polls without streaming after that. Default 30. */
+  retryStreamingAfter?: number;
+  /** Whether polls may be held now; asked before each. Default: always. */
+  mayHold?: () => boolean;
+  /**
+   * Asked before each connection for credentials; `isExpired` when the server no longer takes the last
+   * ones. Headers go with requests by fetch, the query also with the WebSocket.
+   */
+  authorize?: (state: { isExpired: boolean }) => Credentials | Promise<Credentials>;
+  /**
+   * Share one connection among all tabs of this browser that name the same text, such as the user's id.
+   * Needs Web Locks, which pages over https or of localhost have; each tab has its own elsewhere.
+   */
+  share?: string | null;
+  /** Whether to connect with the first subscription. Default true; else at `start`. */
+  autoStart?: boolean;
   /** Replacements for fetch, WebSocket, timers, clock and chance, for tests. */
   env?: object;
+}
+
+export interface Credentials {
+  headers?: Record<string, string>;
+  query?: Record<string, string>;
 }
 
 export interface Start {
@@ -160,6 +189,36 @@ export interface Watch {
   unwatch(): void;
 }
 
+/** A client on a channel. */
+export interface Member {
+  client_id: string;
+  user_id: string | number | null;
+}
+
+export interface PresenceChange {
+  channel: string;
+  /** All who are there now, in the order they came. */
+  members: Member[];
+  joined: Member[];
+  left: Member[];
+}
+
+export interface Presence {
+  readonly channel: string;
+  readonly members: Member[];
+  unfollow(): void;
+}
+
+export interface Diagnostics {
+  status: Status;
+  transport: string | null;
+  clientId: string;
+  subscriptions: Array<{ channel: string; position: string | null }>;
+  watches: Array<{ entity: string; id: string; version?: string }>;
+  /** The last hundred events but messages, oldest first; `at` is in Unix milliseconds. */
+  log: Array<{ at: number; event: string; detail: unknown }>;
+}
+
 export interface Events {
   status: StatusChange;
   gap: Gap;
@@ -167,6 +226,8 @@ export interface Events {
   message: Message;
   error: TrunklineError;
   refused: Refusal | EntityRefusal;
+  /** A position moved, whether a message came or not. */
+  position: Trunkline;
 }
 
 /** A connection to one gateway, shared by any number of subscriptions. */
@@ -184,6 +245,14 @@ export class Trunkline {
     callback: (message: Message<Data>) => void,
     start?: Start,
   ): Subscription;
+  /** Unsubscribe a channel or pattern, or all with a prefix; only a callback's, if given. Returns how many. */
+  unsubscribe(which: string | { prefix: string }, callback?: ((message: Message<any>) => void) | null): number;
+  /** Be told who is on a channel: those there now, then each change. */
+  presence(
+    channel: string,
+    callback: (change: PresenceChange) => void,
+    options?: { onRefused?: (refusal: Refusal) => void },
+  ): Presence;
   /** Be shown an entity: its present state, and each that follows. */
   watch<Value = unknown>(
     entity: string,
@@ -199,6 +268,22 @@ export class Trunkline {
   reconnect(options?: { after?: number }): void;
   /** Use other transports from now on; subscriptions resume where they stand. */
   use(transports: Array<TransportName | TransportKind>): void;
+  /** Receive nothing until `resume`, which goes on where each subscription stands. */
+  pause(): void;
+  resume(): void;
+  /** Drop the connection until `start`; subscriptions stay. */
+  stop(): void;
+  start(): void;
+  /** What is going on, and what happened last. */
+  diagnostics(): Diagnostics;
   /** End the line for good. */
   close(): void;
+}
+
+/** What the classic script, `trunkline.global.js`, sets as the global `trunkline`. */
+export interface Global {
+  Trunkline: typeof Trunkline;
+  TrunklineError: typeof TrunklineError;
+  /** Give the global name back to whoever had it. */
+  noConflict(): Global;
 }

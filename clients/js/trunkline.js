@@ -11,17 +11,39 @@
 
 import { Connection } from "./trunkline/connection.js";
 import { isPattern, matcher, parsePosition, Place } from "./trunkline/ledger.js";
-import { LongPollTransport, PollTransport } from "./trunkline/poll.js";
-import { SseTransport } from "./trunkline/sse.js";
+import { Presences } from "./trunkline/presences.js";
 import { identifier, surroundings, TrunklineError } from "./trunkline/surroundings.js";
 import { nameOf, Watches } from "./trunkline/watches.js";
 import { WebSocketTransport } from "./trunkline/websocket.js";
 
 export { TrunklineError };
 
-const TRANSPORTS = [WebSocketTransport, SseTransport, LongPollTransport, PollTransport];
+const needsFetch = (env) => typeof env.fetch === "function";
+// What most pages never need is loaded when it is.
+const SSE = {
+  transport: "sse",
+  supported: needsFetch,
+  load: () => import("./trunkline/sse.js").then((module) => module.SseTransport),
+};
+const POLL = {
+  transport: "polling",
+  supported: needsFetch,
+  load: () => import("./trunkline/poll.js").then((module) => module.PollTransport),
+};
+const LONG_POLL = {
+  transport: "long-polling",
+  supported: needsFetch,
+  load: () => import("./trunkline/poll.js").then((module) => module.LongPollTransport),
+};
+const SHARED = {
+  transport: "shared",
+  supported: (env) => Boolean(env.locks && env.BroadcastChannel),
+  load: () => import("./trunkline/tabs.js").then((module) => module.TabTransport),
+};
+const TRANSPORTS = [WebSocketTransport, SSE, LONG_POLL, POLL];
 const DEFAULT_ORDER = ["websocket", "sse", "long-polling"];
-const EVENTS = ["status", "gap", "message", "error", "refused"];
+const EVENTS = ["status", "gap", "message", "error", "refused", "position"];
+const LOGGED = 100; // what is kept for diagnostics
 
 /** A connection to one gateway, shared by any number of subscriptions. */
 export class Trunkline {
@@ -32,16 +54,22 @@ export class Trunkline {
   #fresh = new Set(); // subscribed in this turn, not yet handed to the connection
   #watches = new Watches((callback, value) => this.#call(callback, value));
   #beginning = new Map(); // watched in this turn, not yet asked for
+  #presences = new Presences((callback, value) => this.#call(callback, value));
   #secret = null;
   #isClosed = false;
+  #halt = null; // "paused" or "stopped"
+  #log = [];
 
   constructor(base = "/", options = {}) {
     this.#env = { ...surroundings(), ...options.env };
     const root = new URL(base.endsWith("/") ? base : `${base}/`, this.#env.location());
-    this.clientId = options.clientId ?? identifier(this.#env.random);
+    // Tabs share a connection only where the browser can say which of them leads.
+    const share = options.share && SHARED.supported(this.#env) && `trunkline ${options.share} ${root.href}`;
+    this.clientId = options.clientId ?? (share ? remembered(this.#env, share) : identifier(this.#env.random));
+    if (options.autoStart === false) this.#halt = "stopped";
     this.#connection = new Connection({
       env: this.#env,
-      kinds: choose(options.transports ?? DEFAULT_ORDER, this.#env),
+      kinds: choose(share ? [SHARED] : (options.transports ?? DEFAULT_ORDER), this.#env),
       receiver: this.#receiver(),
       heartbeat: options.heartbeat ?? 15_000,
       backoff: options.backoff,
@@ -50,6 +78,16 @@ export class Trunkline {
         headers: options.headers ?? {},
         credentials: options.credentials ?? "same-origin",
         pollInterval: options.pollInterval ?? 5_000,
+        hiddenPollInterval: options.hiddenPollInterval ?? 60_000,
+        minPollInterval: options.minPollInterval ?? 100,
+        streaming: options.streaming ?? true,
+        firstChunkTimeout: options.firstChunkTimeout ?? 3_000,
+        retryStreamingAfter: options.retryStreamingAfter ?? 30,
+        mayHold: options.mayHold ?? (() => true),
+        authorize: options.authorize,
+        share,
+        lineOf: () => new Trunkline(base, { ...options, share: null, autoStart: true, clientId: this.clientId }),
+        follows: () => this.#presences.names,
         watches: () => this.#watches.named,
         secret: () => this.#secret,
         url: (path, query = {}) => {
@@ -63,12 +101,17 @@ export class Trunkline {
 
   /** connecting, live, waiting (for the next attempt), offline or closed. */
   get status() {
-    return this.#connection.status;
+    return this.#isClosed ? "closed" : (this.#halt ?? this.#connection.status);
   }
 
   /** The transport in use or being tried, or null. */
   get transport() {
     return this.#connection.transport;
+  }
+
+  /** The secret that the application's fetch is given, or null. */
+  get secret() {
+    return this.#secret;
   }
 
   /** The position that resumes all present subscriptions, or null while one has none. */
@@ -87,7 +130,7 @@ export class Trunkline {
    * @param {object} [start] `position` to resume from ("0" is the oldest kept), or `last` N first;
    *   neither means from now; `onGap` and `onRefused` hear what concerns this subscription
    */
-  subscribe(channel, callback, { position = null, last = null, onGap, onRefused } = {}) {
+  subscribe(channel, callback, { position = null, last = null, place = null, onGap, onRefused } = {}) {
     if (this.#isClosed) throw new TrunklineError("this line is closed", { code: "closed" });
     if (typeof channel !== "string" || !channel.startsWith("/")) {
       throw new TypeError(`a channel starts with "/": ${String(channel)}`);
@@ -98,7 +141,7 @@ export class Trunkline {
       name: channel,
       isPattern: isPattern(channel),
       matches: matcher(channel),
-      place: new Place({ position, last }),
+      place: place ? new Place().restore(place) : new Place({ position, last }),
       callback,
       onGap,
       onRefused,
@@ -112,7 +155,47 @@ export class Trunkline {
       get position() {
         return sub.place.text;
       },
+      get state() {
+        return sub.place.state;
+      },
       unsubscribe: () => this.#forget(sub),
+    };
+  }
+
+  /**
+   * Unsubscribe by channel, or by the beginning of channels' names; only a callback's, if one is given.
+   *
+   * @param {string|{prefix: string}} which a channel or pattern as it was subscribed, or `{prefix: "/chat/"}`
+   * @param {Function} [callback]
+   * @returns {number} how many subscriptions that were
+   */
+  unsubscribe(which, callback = null) {
+    const isMeant = (name) => (typeof which === "string" ? name === which : name.startsWith(which.prefix));
+    const gone = [...this.#subs].filter((sub) => isMeant(sub.name) && (!callback || sub.callback === callback));
+    for (const sub of gone) this.#forget(sub);
+    return gone.length;
+  }
+
+  /**
+   * Be told who is on a channel: those there now, then each change.
+   *
+   * @param {string} channel a name, no pattern
+   * @param {(change: object) => void} callback called with `{channel, members, joined, left}`
+   */
+  presence(channel, callback, { onRefused } = {}) {
+    if (this.#isClosed) throw new TrunklineError("this line is closed", { code: "closed" });
+    if (typeof callback !== "function") throw new TypeError("presence needs a callback");
+    const listener = { callback, onRefused };
+    if (this.#presences.add(channel, listener) && !this.#halt) this.#connection.follow([channel]);
+    const presences = this.#presences;
+    return {
+      channel,
+      get members() {
+        return presences.members(channel);
+      },
+      unfollow: () => {
+        if (presences.remove(channel, listener) && !this.#restIfIdle()) this.#connection.unfollow([channel]);
+      },
     };
   }
 
@@ -125,14 +208,14 @@ export class Trunkline {
    * @param {object} [options] `onError` hears that the state cannot be had now, and `onRefused` that
    *   it is not to be seen
    */
-  watch(entity, id, callback, { onError, onRefused } = {}) {
+  watch(entity, id, callback, { onError, onRefused, version } = {}) {
     if (this.#isClosed) throw new TrunklineError("this line is closed", { code: "closed" });
     if (typeof entity !== "string" || typeof id !== "string" || entity === "" || id === "") {
       throw new TypeError(`an entity and its id are texts: ${String(entity)}, ${String(id)}`);
     }
     if (typeof callback !== "function") throw new TypeError("watch needs a callback");
     const listener = { callback, onError, onRefused };
-    const fresh = this.#watches.add(entity, id, listener);
+    const fresh = this.#watches.add(entity, id, listener, version);
     if (fresh) {
       if (this.#beginning.size === 0) queueMicrotask(() => this.#begin());
       this.#beginning.set(nameOf(fresh), fresh);
@@ -165,7 +248,7 @@ export class Trunkline {
 
   /** Drop the connection and resume: at once, or `after` so many milliseconds. */
   reconnect({ after = 0 } = {}) {
-    if (this.#subs.size > 0 || this.#watches.size > 0) this.#connection.restart(after);
+    if (!this.#halt && !this.#isIdle) this.#connection.restart(after);
   }
 
   /** Use other transports from now on; subscriptions resume where they stand. */
@@ -173,18 +256,60 @@ export class Trunkline {
     this.#connection.use(choose(transports, this.#env));
   }
 
+  /** Receive nothing for a while. `resume` goes on where each subscription stands: nothing waits in memory. */
+  pause() {
+    this.#stay("paused");
+  }
+
+  /** Go on after `pause` or `stop`. */
+  resume() {
+    if (this.#isClosed || !this.#halt) return;
+    this.#halt = null;
+    this.#fresh.clear();
+    this.#beginning.clear();
+    if (!this.#isIdle) this.#connection.restart(0);
+  }
+
+  /** Drop the connection until `start`; what is subscribed stays, and goes on where it stands. */
+  stop() {
+    this.#stay("stopped");
+  }
+
+  /** Connect, after `stop` or with `autoStart: false`. */
+  start() {
+    this.resume();
+  }
+
+  /** What is going on and what happened last, for people. */
+  diagnostics() {
+    const { status, transport, clientId } = this;
+    const subscriptions = [...this.#subs].map(({ name, place }) => ({ channel: name, position: place.text }));
+    return { status, transport, clientId, subscriptions, watches: this.#watches.named, log: [...this.#log] };
+  }
+
   /** End the line for good. */
   close() {
     this.#isClosed = true;
     this.#subs.clear();
     this.#watches.clear();
+    this.#presences.clear();
     this.#connection.rest();
+  }
+
+  #stay(how) {
+    if (this.#isClosed || this.#halt === how) return;
+    this.#halt = how;
+    this.#connection.rest(how);
+  }
+
+  get #isIdle() {
+    return this.#subs.size + this.#watches.size + this.#presences.size === 0;
   }
 
   #admit() {
     const fresh = [...this.#fresh].filter((sub) => this.#subs.has(sub));
     this.#fresh.clear();
-    if (fresh.length > 0) this.#connection.add(fresh);
+    if (fresh.length > 0 && !this.#halt) this.#connection.add(fresh);
   }
 
   #forget(sub) {
@@ -195,7 +320,7 @@ export class Trunkline {
   #begin() {
     const fresh = [...this.#beginning.values()].filter((one) => this.#watches.has(one));
     this.#beginning.clear();
-    if (fresh.length > 0) this.#connection.watch(fresh);
+    if (fresh.length > 0 && !this.#halt) this.#connection.watch(fresh);
   }
 
   #leave(entity, id, listener) {
@@ -204,9 +329,8 @@ export class Trunkline {
   }
 
   #restIfIdle() {
-    const isIdle = this.#subs.size === 0 && this.#watches.size === 0;
-    if (isIdle) this.#connection.rest();
-    return isIdle;
+    if (this.#isIdle && !this.#halt) this.#connection.rest();
+    return this.#isIdle;
   }
 
   // ── what the connection reports ──
@@ -222,16 +346,27 @@ export class Trunkline {
       ready: (subs, position) => {
         const parsed = parsePosition(position);
         if (parsed) for (const sub of subs) sub.place.anchor(parsed);
+        this.#emit("position", this);
       },
       position: (position, subs) => {
         const parsed = parsePosition(position);
         for (const { place } of subs) {
           if (place.epoch === parsed?.epoch) place.move(parsed.globalId);
         }
+        this.#emit("position", this);
       },
       message: (message, subs, scope) => this.#deliver(message, subs, scope),
       gap: (notice, subs) => this.#gap(notice, subs),
       refused: (refusals, subs) => this.#refused(refusals, subs),
+      hand: (kind, value, subs) => {
+        const heard = subs.filter((sub) => this.#subs.has(sub));
+        if (heard.length > 0) this.#hand(kind, value, heard);
+      },
+      presence: ({ channels, refused = [] }) => {
+        for (const one of channels) this.#presences.take(one);
+        for (const refusal of refused) this.#emit("refused", refusal);
+        this.#presences.refuse(refused);
+      },
       entity: (frame) => this.#watches.take(frame),
       unwatched: (refusals) => {
         for (const refusal of refusals) this.#emit("refused", refusal);
@@ -260,8 +395,14 @@ export class Trunkline {
       if (scope === "all" || (scope === "own" && isOwn)) sub.place.move(message.global_id);
     }
     if (takers.length === 0) return;
-    this.#emit("message", message);
-    for (const sub of takers) if (this.#subs.has(sub)) this.#call(sub.callback, message);
+    this.#hand("message", message, takers);
+  }
+
+  /** Have a message, gap or refusal heard: by all, then by the subscriptions it is for. */
+  #hand(kind, value, subs) {
+    this.#emit(kind, value);
+    const name = { message: "callback", gap: "onGap", refused: "onRefused" }[kind];
+    for (const sub of subs) if (sub[name] && this.#subs.has(sub)) this.#call(sub[name], value);
   }
 
   #gap({ reason, channels = [], position = null }, subs) {
@@ -272,21 +413,21 @@ export class Trunkline {
     if (losers.length === 0) return;
     const names = [...new Set(losers.map((sub) => sub.name))];
     const gap = { reason, channels: names, position };
-    this.#emit("gap", gap);
-    for (const sub of losers) if (sub.onGap) this.#call(sub.onGap, gap);
+    this.#hand("gap", gap, losers);
   }
 
   #refused(refusals, subs) {
     for (const refusal of refusals) {
-      this.#emit("refused", refusal);
-      for (const sub of subs) {
-        if (sub.name === refusal.channel && sub.onRefused) this.#call(sub.onRefused, refusal);
-      }
+      this.#hand("refused", refusal, [...subs].filter((sub) => sub.name === refusal.channel));
     }
   }
 
   #emit(name, value) {
     const listeners = this.#listeners.get(name);
+    if (name !== "message" && name !== "position") {
+      this.#log.push({ at: this.#env.now(), event: name, detail: value instanceof Error ? String(value) : value });
+      if (this.#log.length > LOGGED) this.#log.shift();
+    }
     for (const listener of [...listeners]) this.#call(listener, value);
     if (name === "error" && listeners.size === 0) this.#env.report(value);
   }
@@ -299,6 +440,18 @@ export class Trunkline {
     } catch (error) {
       this.#env.report(error);
     }
+  }
+}
+
+/** Return the client id that all tabs of a shared line have: one connection is one client. */
+function remembered(env, share) {
+  const fresh = identifier(env.random);
+  try {
+    const known = env.storage().getItem(share);
+    if (!known) env.storage().setItem(share, fresh);
+    return known ?? fresh;
+  } catch {
+    return fresh; // the browser keeps nothing for this page
   }
 }
 

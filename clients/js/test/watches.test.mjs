@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Trunkline } from "../trunkline.js";
 import { isOlder, nameOf, Watches } from "../trunkline/watches.js";
-import { settle, world } from "./rig.mjs";
+import { settle, world, until } from "./rig.mjs";
 
 const MARK = "0a1b2c3d4e5f";
 const call = (callback, value) => callback(value);
@@ -129,7 +129,7 @@ test("polling says that it carries no entities", async () => {
   const errors = [];
   line.on("error", (error) => errors.push(error.code));
   line.watch("items", "1", () => {});
-  await settle();
+  await until(() => errors.length > 0);
   assert.deepEqual(errors, ["watch-unsupported"]);
   line.close();
   assert.throws(() => line.watch("items", "1", () => {}), /closed/);

@@ -10,6 +10,7 @@ import { problem, TrunklineError } from "./surroundings.js";
 
 const CONNECT_TIMEOUT = 10_000;
 const WATCH = 5_000;
+const RESTING = new Set(["closed", "paused", "stopped"]);
 
 /** The connection under a line's subscriptions. */
 export class Connection {
@@ -26,6 +27,7 @@ export class Connection {
   #timer = null; // ends an attempt, or starts the next one
   #watch = null;
   #unlisten = null;
+  #isExpired = false; // what the server last said of our credentials
 
   /**
    * @param {object} parts
@@ -49,23 +51,23 @@ export class Connection {
     this.#kinds = kinds;
     const transports = [...kinds.keys()];
     this.#lifecycle = new Lifecycle({ transports, random: this.#env.random, ...this.#backoff });
-    if (this.status !== "closed") this.restart(0);
+    if (!RESTING.has(this.status)) this.restart(0);
   }
 
   /** The name of the transport in use or being tried, or null. */
   get transport() {
-    return this.#link?.name ?? null;
+    return this.#link?.via ?? this.#link?.name ?? null;
   }
 
   /** Serve more subscriptions, connecting if need be. */
   add(subs) {
-    if (this.#link) this.#link.transport.add(subs);
+    if (this.#link) this.#link.transport?.add(subs);
     else if (this.#timer === null) this.#connect();
   }
 
   /** Serve these no longer. */
   remove(subs) {
-    this.#link?.transport.remove(subs);
+    this.#link?.transport?.remove(subs);
   }
 
   /** Watch more entities, connecting if need be. */
@@ -76,15 +78,27 @@ export class Connection {
 
   /** Watch these entities no longer. */
   unwatch(entities) {
-    this.#link?.transport.unwatch?.(entities);
+    this.#link?.transport?.unwatch?.(entities);
+  }
+
+  /** Follow the presence of more channels, connecting if need be. */
+  follow(channels) {
+    if (this.#link) this.#link.transport?.follow?.(channels);
+    else if (this.#timer === null) this.#connect();
+  }
+
+  /** Follow these no longer. */
+  unfollow(channels) {
+    this.#link?.transport?.unfollow?.(channels);
   }
 
   /** Go on with another secret. */
   secret(text) {
-    this.#link?.transport.secret?.(text);
+    this.#link?.transport?.secret?.(text);
   }
 
   #watchOn(link, entities) {
+    if (!link.transport) return undefined; // being loaded: it begins with all there is
     if (typeof link.transport.watch === "function") return link.transport.watch(entities);
     const detail = `entities come over websocket or sse, and ${link.name} is in use`;
     return this.#receiver.failed(new TrunklineError(detail, { code: "watch-unsupported", transport: link.name }));
@@ -98,34 +112,47 @@ export class Connection {
   }
 
   /** Drop the connection and stay away. */
-  rest() {
+  rest(status = "closed") {
     this.#drop();
     this.#env.clearTimeout(this.#watch);
     this.#unlisten?.();
     this.#watch = this.#unlisten = null;
-    this.#become("closed");
+    this.#become(status);
   }
 
   #connect(name = this.#lifecycle.choose(this.#env.now())) {
     this.#drop();
     this.#attend();
     const link = { name, isOpen: false, heard: this.#env.now(), probed: null, transport: null };
-    const Transport = this.#kinds.get(name);
+    const kind = this.#kinds.get(name);
     const context = { ...this.#context, env: this.#env, problem, sink: this.#sink(link) };
-    link.transport = new Transport(context);
     this.#link = link;
     this.#timer = this.#env.setTimeout(() => {
       this.#ended(link, { reason: "the server did not answer in time" });
     }, CONNECT_TIMEOUT);
     this.#become("connecting");
     if (this.#link !== link) return; // a listener decided otherwise
+    const failed = (error) => this.#ended(link, { reason: String(error?.message ?? error) });
+    const { authorize } = this.#context;
     try {
-      link.transport.start(this.#receiver.subscriptions());
-      const entities = this.#context.watches();
-      if (entities.length > 0 && !link.transport.watch) this.#watchOn(link, entities);
+      if (!authorize && !kind.load) this.#start(link, kind, context);
+      else {
+        const asked = [kind.load?.() ?? kind, authorize?.({ isExpired: this.#isExpired })];
+        Promise.all(asked).then(([Transport, given]) => {
+          if (this.#link !== link) return;
+          this.#start(link, Transport, { ...context, ...authorized(this.#context, given) });
+        }).catch(failed);
+      }
     } catch (error) {
-      this.#ended(link, { reason: String(error?.message ?? error) });
+      failed(error);
     }
+  }
+
+  #start(link, Transport, context) {
+    link.transport = new Transport(context);
+    link.transport.start(this.#receiver.subscriptions());
+    const entities = this.#context.watches();
+    if (entities.length > 0 && !link.transport.watch) this.#watchOn(link, entities);
   }
 
   #drop() {
@@ -133,12 +160,13 @@ export class Connection {
     this.#timer = null;
     const link = this.#link;
     this.#link = null;
-    link?.transport.close();
+    link?.transport?.close();
   }
 
   #opened(link) {
     if (link.isOpen) return;
     link.isOpen = true;
+    this.#isExpired = false;
     this.#env.clearTimeout(this.#timer);
     this.#timer = null;
     this.#lifecycle.opened(link.name, this.#env.now());
@@ -148,6 +176,12 @@ export class Connection {
   #ended(link, { retry = null, reason = "", status = null, problem: found = null }) {
     if (this.#link !== link) return;
     this.#drop();
+    const isExpired = status === 401 || reason === "expired";
+    if (isExpired && this.#context.authorize && !this.#isExpired) {
+      this.#isExpired = true; // once: then it is a failure like any other
+      this.#wait(0, reason);
+      return;
+    }
     if (found) {
       const { code, detail } = found;
       this.#receiver.failed(new TrunklineError(detail, { code, status, transport: link.name }));
@@ -251,6 +285,15 @@ export class Connection {
       gap: when((notice, subs) => receiver.gap(notice, subs)),
       refused: when((refusals, subs) => receiver.refused(refusals, subs)),
       entity: when((frame) => receiver.entity(frame)),
+      status: when(({ status, transport }) => {
+        link.isOpen = true;
+        link.via = transport;
+        this.#env.clearTimeout(this.#timer);
+        this.#timer = null;
+        this.#become(status);
+      }),
+      hand: when((kind, value, subs) => receiver.hand(kind, value, subs)),
+      presence: when((frame) => receiver.presence(frame)),
       unwatched: when((refusals) => receiver.unwatched(refusals ?? [])),
       error: when((code, detail) => {
         receiver.failed(new TrunklineError(detail, { code, transport: link.name }));
@@ -258,4 +301,13 @@ export class Connection {
       ended: (end) => this.#ended(link, end),
     };
   }
+}
+
+/** Return what transports need of the context with fresh credentials in it. */
+function authorized(context, given) {
+  const { headers = {}, query = {} } = given ?? {};
+  return {
+    headers: { ...context.headers, ...headers },
+    url: (path, more) => context.url(path, { ...more, ...query }),
+  };
 }

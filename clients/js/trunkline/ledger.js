@@ -64,6 +64,23 @@ export class Place {
     }
   }
 
+  /** All of it, as a plain value that another tab can take over. */
+  get state() {
+    const { epoch, globalId, messageId, last } = this;
+    const [oldest, floor, after] = [this.#oldest, this.#floor, this.#after];
+    return { epoch, globalId, messageId, last, oldest, floor, after, seen: [...this.#seen] };
+  }
+
+  /** Stand where another stood. */
+  restore({ oldest, floor, after, seen, ...rest }) {
+    Object.assign(this, rest);
+    this.#oldest = oldest;
+    this.#floor = floor;
+    this.#after = after;
+    this.#seen = new Map(seen);
+    return this;
+  }
+
   /** Whether reading can resume from here; else it begins from now or with the last few. */
   get known() {
     return this.globalId !== null;

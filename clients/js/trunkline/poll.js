@@ -6,10 +6,7 @@
 
 import { blocks, drain } from "./framing.js";
 import { retryAfter } from "./lifecycle.js";
-
-const FIRST_BLOCK = 3_000; // ms; a server sends one at once, so a proxy is holding it back
-const PLAIN_POLLS = 30; // polls without streaming after that
-const SOON = 100; // ms before the next poll when there is reason to ask again
+import { PresencePoll } from "./presences.js";
 
 /** Serve subscriptions by polling; `LongPollTransport` lets the server hold the request. */
 export class PollTransport {
@@ -26,16 +23,19 @@ export class PollTransport {
   #plainPolls = 0;
   #alarm = null;
   #wake = null;
+  #presence;
 
   constructor(context, held = false) {
     this.#context = context;
     this.#sink = context.sink;
     this.#held = held;
+    this.#presence = new PresencePoll(context);
   }
 
   /** Begin polling for these subscriptions. */
   start(subs) {
     this.add(subs);
+    this.follow();
     this.#loop().then(
       (end) => this.#isClosed || this.#sink.ended(end),
       (error) => this.#isClosed || this.#sink.ended({ retry: null, reason: String(error?.message ?? error) }),
@@ -58,14 +58,20 @@ export class PollTransport {
     for (const sub of subs) this.#subs.delete(sub);
   }
 
+  /** Ask who is on what is followed. */
+  follow() {
+    this.#presence.follow();
+  }
+
   /** The longest time between two signs of life, in ms: a held request may be silent. */
   get rhythm() {
-    return Math.max(30_000, 1.25 * this.#context.pollInterval);
+    return Math.max(30_000, 1.25 * this.#context.pollInterval, this.#held ? 0 : 1.25 * this.#context.hiddenPollInterval);
   }
 
   /** Stop polling and report nothing more. */
   close() {
     this.#isClosed = true;
+    this.#presence.close();
     this.#interrupt();
   }
 
@@ -81,7 +87,7 @@ export class PollTransport {
       if (asked.length === 0) return { retry: null, reason: "there is no channel polling can read" };
       // Beginnings are settled by an answer that comes at once, so that what it holds is backlog.
       const begins = asked.some((sub) => !sub.place.known && sub.place.messageId === null);
-      const poll = { asked, isHeld: this.#held && isAnswered && !begins, count: 0, wasHeld: false };
+      const poll = { asked, isHeld: this.#held && this.#context.mayHold() && isAnswered && !begins, count: 0, wasHeld: false };
       this.#controller = new AbortController();
       try {
         const end = await this.#poll(poll);
@@ -99,7 +105,7 @@ export class PollTransport {
   async #poll(poll) {
     const { env, headers, credentials } = this.#context;
     poll.positions = positions(poll.asked);
-    const isChunked = poll.isHeld && this.#plainPolls === 0;
+    const isChunked = poll.isHeld && this.#context.streaming && this.#plainPolls === 0;
     if (poll.isHeld && this.#plainPolls > 0) this.#plainPolls -= 1;
     const url = this.#context.url(`message-bus/${encodeURIComponent(this.#context.clientId)}/poll`);
     if (!poll.isHeld) url.searchParams.set("dlp", "t");
@@ -135,9 +141,9 @@ export class PollTransport {
     const { env } = this.#context;
     const controller = this.#controller;
     const buffered = env.setTimeout(() => {
-      this.#plainPolls = PLAIN_POLLS;
+      this.#plainPolls = this.#context.retryStreamingAfter;
       controller.abort();
-    }, FIRST_BLOCK);
+    }, this.#context.firstChunkTimeout);
     const feed = blocks((messages) => {
       env.clearTimeout(buffered);
       this.#receive(messages, poll, signal);
@@ -188,7 +194,8 @@ export class PollTransport {
   }
 
   #pause({ count, wasHeld, isHeld }) {
-    const { env, pollInterval } = this.#context;
+    const { env, minPollInterval } = this.#context;
+    const pollInterval = env.hidden() ? this.#context.hiddenPollInterval : this.#context.pollInterval;
     const isNews = this.#held && (count > 0 || wasHeld || !isHeld);
     return new Promise((resolve) => {
       this.#wake = () => {
@@ -196,7 +203,7 @@ export class PollTransport {
         this.#wake = null;
         resolve();
       };
-      const wait = isNews ? SOON : pollInterval * (0.75 + env.random() / 2);
+      const wait = isNews ? minPollInterval : pollInterval * (0.75 + env.random() / 2);
       this.#alarm = env.setTimeout(() => this.#wake?.(), wait);
     });
   }

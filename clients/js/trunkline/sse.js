@@ -11,6 +11,7 @@
 import { drain, eventStream } from "./framing.js";
 import { retryAfter } from "./lifecycle.js";
 import { cohorts, oldest } from "./ledger.js";
+import { PresencePoll } from "./presences.js";
 
 const MOST_STREAMS = 3; // and one for entities: browsers allow six connections to a host over HTTP/1.1
 
@@ -26,17 +27,25 @@ export class SseTransport {
   #streams = new Set();
   #watches; // gives the entities to watch, as requests name them
   #watching = null; // the stream that carries them
+  #presence;
 
   constructor(context) {
     this.#context = context;
     this.#sink = context.sink;
     this.#watches = context.watches ?? (() => []);
+    this.#presence = new PresencePoll(context);
   }
 
   /** Open streams for these subscriptions, and for the entities. */
   start(subs) {
     this.add(subs);
     this.watch();
+    this.follow();
+  }
+
+  /** Ask who is on what is followed: a stream can't say it. */
+  follow() {
+    this.#presence.follow();
   }
 
   /** Watch what is to be watched now: on one stream, opened anew, which resumes by versions. */
@@ -88,6 +97,7 @@ export class SseTransport {
 
   /** Drop all streams and report nothing more. */
   close() {
+    this.#presence.close();
     for (const stream of this.#streams) this.#abort(stream);
   }
 

@@ -10,6 +10,10 @@ export function surroundings() {
     clearTimeout: (timer) => page.clearTimeout(timer),
     now: () => Date.now(), // goes on while the machine sleeps, which is what shows that it slept
     random: Math.random,
+    locks: page.navigator?.locks,
+    BroadcastChannel: page.BroadcastChannel,
+    hidden: () => page.document?.visibilityState === "hidden",
+    storage: () => page.localStorage,
     online: () => page.navigator?.onLine !== false,
     location: () => page.location?.href,
     report: page.reportError ? (error) => page.reportError(error) : (error) => console.error(error),

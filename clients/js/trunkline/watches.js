@@ -41,7 +41,7 @@ export class Watches {
    *
    * @returns {object|null} the entity as a request names it, if it was not watched before
    */
-  add(entity, id, listener) {
+  add(entity, id, listener, version = null) {
     const name = nameOf({ entity, id });
     const known = this.#all.get(name);
     if (known) {
@@ -49,7 +49,7 @@ export class Watches {
       if (known.state) queueMicrotask(() => known.listeners.has(listener) && this.#tell(listener, known.state));
       return null;
     }
-    const watch = { entity, id, version: null, state: null, listeners: new Set([listener]) };
+    const watch = { entity, id, version, state: null, listeners: new Set([listener]) };
     this.#all.set(name, watch);
     return named(watch);
   }

@@ -23,6 +23,7 @@ export class WebSocketTransport {
   #watches; // gives the entities to watch, as requests name them
   #asked = new Map(); // watch requests under way: their entities by id
   #secret = null;
+  #followed = null; // the last request for presence
 
   constructor(context) {
     this.#context = context;
@@ -42,6 +43,7 @@ export class WebSocketTransport {
       this.#sink.heard();
       if (this.#secret !== null) this.secret(this.#secret);
       this.watch(this.#watches());
+      this.follow(this.#context.follows?.() ?? []);
       this.#pump();
     };
     socket.onmessage = (event) => this.#receive(event.data);
@@ -78,6 +80,18 @@ export class WebSocketTransport {
   /** Watch these entities no longer. */
   unwatch(entities) {
     if (this.#isOpen) this.#send({ id: this.#nextId++, type: "unwatch", entities });
+  }
+
+  /** Be told who is on these channels. */
+  follow(channels) {
+    if (!this.#isOpen || channels.length === 0) return;
+    this.#followed = this.#nextId++;
+    this.#send({ id: this.#followed, type: "follow", channels });
+  }
+
+  /** Be told no longer. */
+  unfollow(channels) {
+    if (this.#isOpen) this.#send({ id: this.#nextId++, type: "unfollow", channels });
   }
 
   /** Set the secret that the application's fetch is given. */
@@ -172,6 +186,11 @@ export class WebSocketTransport {
         return this.#sink.unwatched(frame.refused);
       case "refused":
         return this.#sink.unwatched(frame.refused);
+      case "following":
+        this.#sink.up();
+        return this.#sink.presence(frame);
+      case "presence":
+        return this.#sink.presence({ channels: [frame] });
       case "goodbye":
         this.#goodbye = frame;
         return undefined;

@@ -14,7 +14,7 @@ from trunkline.wire.http import Headers
 from trunkline.wire.problem import problem
 
 ENTRY: Final = "/trunkline.js"
-_PART = re.compile(r"/trunkline(/[a-z0-9][a-z0-9_-]*)?\.js\Z")
+_PART = re.compile(r"/trunkline(/[a-z0-9][a-z0-9_-]*|\.global)?\.js\Z")
 
 
 def find_scripts() -> Path | None:
