@@ -9,6 +9,7 @@ import json
 import time
 from datetime import UTC, datetime
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -33,6 +34,7 @@ from trunkline.errors import (
     UnencodableDataError,
 )
 from trunkline.runtime.portal import Portal
+from trunkline.webhooks.guard import BlockedError, Egress, GuardedConnector
 from trunkline.wire.signature import SigningKey, sign
 
 
@@ -333,3 +335,31 @@ async def test_what_makes_no_sense_is_told_at_once(sqlite_ground) -> None:
         with pytest.raises(ConfigError):
             await line.siblings.peers.add("shop", **terms)
     await line.close()
+
+
+async def test_a_ready_session_is_used_and_one_around_the_guard_is_refused(sqlite_ground) -> None:
+    async with pair(sqlite_ground) as (line, hearer, _), aiohttp.ClientSession() as plain:
+        used = aiohttp.TraceConfig()
+        seen = []
+
+        async def note(session, context, params) -> None:
+            seen.append(params.method)
+
+        used.on_request_start.append(note)
+        connector = GuardedConnector(Egress(http=True, networks=("127.0.0.0/8",)))
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[used]) as session:
+            for one in (line, hearer.line):
+                await one.close()
+                with pytest.raises(BlockedError):
+                    one.webhooks.delivery.use_session(plain)
+                one.webhooks.delivery.use_session(session)
+            await line.open(run_consumers=True)
+            line.start_services()
+            hearer.line.siblings.subscribe("school", "a", hearer.hear)
+            await hearer.line.open(run_consumers=True)
+            assert (await hearer.line.siblings.register())[0].is_ok
+            await line.siblings.publish("a", {})
+            await come(lambda: hearer.heard)
+            assert seen == ["POST", "GET", "POST"]
+            await line.close()
+            await hearer.line.close()

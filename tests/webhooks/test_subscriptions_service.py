@@ -275,3 +275,13 @@ async def test_a_lease_ends_unless_it_is_renewed(ground) -> None:
         assert await line.endpoints.list() == []
         subscribers._clock = clock
         assert (await ask("POST", url, data=wish(), headers=headers))[0] == 201
+
+
+async def test_a_peer_has_so_many_subscriptions_and_no_more(ground) -> None:
+    async with publishing(ground.url, challenge=False, most=2) as (line, url):
+        headers = basic("shop", (await line.siblings.peers.add("shop")).password)
+        found = [
+            (await ask("POST", url, data=wish(channel=f"org.example.{n}"), headers=headers))[0]
+            for n in (1, 2, 3, 1)
+        ]
+        assert found == [201, 201, 429, 204]

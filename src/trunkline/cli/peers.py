@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -13,6 +15,7 @@ from trunkline.cli.flags import with_flags
 from trunkline.cli.outcome import FAILURE, ends_well, fail, run_to_end
 from trunkline.cli.table import moment, print_table
 from trunkline.cli.webhook_flags import After, Limit, WebhookFlags, run
+from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
@@ -74,7 +77,10 @@ def add(
     """Add a peer, or replace it, and print as JSON what to give it; it is told only now."""
     from trunkline.webhooks.peer import Credentials
 
-    given = None if send is None else msgspec.json.decode(_read(send), type=Credentials)
+    try:
+        given = None if send is None else msgspec.json.decode(_read(send), type=Credentials)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{send!r} is not what a peer gives: {error}") from error
 
     async def act(line: Trunkline) -> None:
         made = await line.siblings.peers.add(
@@ -185,8 +191,10 @@ def _proof(one: Any) -> str:
 
 
 def _read(place: str) -> bytes:
-    with typer.open_file(place, "rb") as file:
-        return bytes(file.read())
+    try:
+        return sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{place!r} can't be read: {error.strerror}") from error
 
 
 def _print_json(found: Sequence[Any]) -> None:

@@ -30,6 +30,7 @@ class SiblingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         register: ``start`` has workers register all subscriptions and renew them; ``manual``
             leaves it to ``trunkline register``.
         remember: For so long the ids of events and requests are remembered, to tell repetitions.
+        most: Subscriptions that one peer may have.
         delivery: Options of each callback's endpoint, such as its ``schedule``.
     """
 
@@ -42,6 +43,7 @@ class SiblingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     open: bool = False
     register: Literal["start", "manual"] = "start"
     remember: float = 30 * 86400.0
+    most: int = 10_000
     delivery: dict[str, Any] = {}
 
     @classmethod

@@ -49,6 +49,7 @@ class SiblingStatements(msgspec.Struct, frozen=True, kw_only=True):
         f"SELECT {_CALLBACK} FROM t:callback c WHERE id > ? AND (? = 0 OR peer = ?) "
         "AND (expires_at IS NULL OR expires_at > ?) ORDER BY id LIMIT ?"
     )
+    count: str = "SELECT count(*) FROM t:callback WHERE peer = ?"
     endpoint_of: str = (
         "SELECT endpoint_id FROM t:callback WHERE peer = ? AND callback_url = ? LIMIT 1"
     )

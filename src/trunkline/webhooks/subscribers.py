@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 
-from trunkline.errors import AccessDeniedError
+from trunkline.errors import AccessDeniedError, LimitExceededError
 from trunkline.model import codec
 from trunkline.runtime.clock import Clock
 from trunkline.sql.database import Database, Row, Transaction
 from trunkline.webhooks.errors import UnknownPeerError
+from trunkline.webhooks.sibling_options import SiblingOptions
 from trunkline.webhooks.sibling_statements import SiblingStatements, sibling_statements
 from trunkline.wire.toot import Format
 
@@ -70,18 +71,19 @@ class Subscribers:
     Args:
         ready: Opens the line if need be, and returns its database.
         clock: Tells the time.
-        delivery: Options of each endpoint.
+        options: The settings.
     """
 
     def __init__(
         self,
         ready: Callable[[], Awaitable[Database]],
         clock: Clock,
-        delivery: Mapping[str, Any],
+        options: SiblingOptions,
     ) -> None:
         self._ready = ready
         self._clock = clock
-        self._delivery = delivery
+        self._delivery = options.delivery
+        self._most = options.most
 
     async def find(self, channel: str, callback_url: str) -> Subscriber | None:
         """Return a subscription that stands, or None."""
@@ -102,6 +104,7 @@ class Subscribers:
 
         Raises:
             AccessDeniedError: It is another peer's, or the request was made before.
+            LimitExceededError: The peer has too many.
         """
         database, sql = await self._open()
         now = self._clock.now()
@@ -121,6 +124,8 @@ class Subscribers:
             return await self._add(tx, sql, wish, now)
 
     async def _add(self, tx: Transaction, sql: SiblingStatements, wish: Wish, now: float) -> bool:
+        if (await tx.fetch(sql.count, wish.peer))[0][0] >= self._most:
+            raise LimitExceededError("subscriptions of one peer", self._most)
         rows = await tx.fetch(sql.endpoint_of, wish.peer, wish.callback_url)
         if rows:
             endpoint = rows[0][0]
