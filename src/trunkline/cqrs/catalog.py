@@ -142,3 +142,23 @@ def _unreadable(record: Record, why: str) -> UndecodableEventError:
 def encode_header(header: Header) -> bytes:
     """Return a header as it is stored."""
     return _header_encoder.encode(header)
+
+
+class HeaderText:
+    """Be the text that the headers of one decision's events of one type share.
+
+    Args:
+        header: One of them; only the number at the end of the id differs from the others.
+    """
+
+    def __init__(self, header: Header) -> None:
+        text = encode_header(header)
+        ident = _header_encoder.encode(header.id)
+        start = text.index(b'"id":' + ident) + len(b'"id":')
+        # Of the id stays what is before its number, with the dot.
+        self._before = text[: start + ident.rindex(b".") + 1]
+        self._after = text[start + len(ident) - 1 :]
+
+    def numbered(self, number: int) -> bytes:
+        """Return the header of the event of that number as it is stored."""
+        return b"%b%d%b" % (self._before, number, self._after)

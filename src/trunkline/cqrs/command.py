@@ -33,6 +33,7 @@ class Stored:
         "decoder",
         "fields",
         "is_fixed",
+        "is_plain",
         "kind",
         "name",
         "pattern",
@@ -50,6 +51,8 @@ class Stored:
         self.tags = tags
         self.pattern: NamePattern = name_pattern(name)
         self.is_fixed = self.pattern.is_exact
+        #: Whether nothing of an event's fields is in its header.
+        self.is_plain = self.is_fixed and not tags
         self.upcasters: dict[int, Upcaster] = {}
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
         self.fields = self._checked_fields()
@@ -174,7 +177,7 @@ class Event(msgspec.Struct, metaclass=StoredMeta, frozen=True):
         return register
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Be what is stored beside an event's fields.
 
     Args:

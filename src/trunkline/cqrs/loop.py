@@ -8,29 +8,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from time import perf_counter
 from typing import Any, Final, Protocol
-
-import msgspec
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.cqrs.aggregate import Aggregate, stream_of
 from trunkline.cqrs.calling import watched
-from trunkline.cqrs.catalog import encode_header
-from trunkline.cqrs.command import Command, Event, Header, Recorded, Stored, stored
+from trunkline.cqrs.command import Command, Event, Recorded
 from trunkline.cqrs.context import Context, Origin, new_id
 from trunkline.cqrs.decision import outcomes
 from trunkline.cqrs.errors import HandlerError, NestingError
+from trunkline.cqrs.event_writer import EventWriter
 from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.handler import DEFER, FAIL, ISOLATE, Handler, Role
 from trunkline.cqrs.plan import CommandPlan, Heard, Plan
 from trunkline.cqrs.result import On, Reply, Result
 from trunkline.cqrs.scope import Scope
 from trunkline.cqrs.state_cache import Loaded
-from trunkline.errors import ConfigError, InvalidMessageError, UsageError
-from trunkline.model import codec
-from trunkline.model.channel import ChannelKey, Kind
-from trunkline.model.message import MAX_MESSAGE_BYTES, Draft
+from trunkline.errors import UsageError
+from trunkline.model.channel import ChannelKey
 from trunkline.runtime.clock import Clock
 
 #: Commands inside commands, and events derived from events, at most.
@@ -71,6 +68,7 @@ class Loop:
         self._clock = clock
         self._defer = defer
         self._has_steps = has_steps
+        self._writer = EventWriter(plan, clock)
 
     # -- before the transaction ---------------------------------------------------------------
 
@@ -114,23 +112,21 @@ class Loop:
         value = await watched(handler, subject, {}, supplies, name=plan.name, ctx=ctx)
         found, data = outcomes(value)
         queue: deque[tuple[Recorded[Any], int]] = deque()
-        own: tuple[ChannelKey, int] | None = None
-        for one in found:
-            if isinstance(one, Event):
-                if own is None or is_batch:
-                    own = await self._end_of(frame, one if is_batch else commands[0], one)
-                own = own[0], own[1] + 1
-                queue.append((self._stage(frame, one, *own), 1))
-            elif isinstance(one, Reply):
-                frame.result.reply = one.value
-            elif isinstance(one, On):
-                queue.append((await self._stage_on(frame, one), 1))
-                own = None  # it may be the same stream
-            else:
-                raise UsageError(
-                    f"{handler.name} gave back a command: a deciding function yields events, and "
-                    "a processor sends what follows from them"
-                )
+        for are_events, some in groupby(found, _is_event):
+            if are_events:
+                for recorded in await self._stage_own(frame, commands, list(some)):
+                    queue.append((recorded, 1))
+                continue
+            for one in some:
+                if isinstance(one, Reply):
+                    frame.result.reply = one.value
+                elif isinstance(one, On):
+                    queue.append((await self._stage_on(frame, one), 1))
+                else:
+                    raise UsageError(
+                        f"{handler.name} gave back a command: a deciding function yields events, "
+                        "and a processor sends what follows from them"
+                    )
         if data is not None:
             frame.result.take(handler.name, data, handler.merge)
         await self._follow(frame, queue)
@@ -172,57 +168,25 @@ class Loop:
         frame.ctx.spans.append(("load", channel.name, began, perf_counter() - began, ""))
         return loaded
 
-    async def _stage_on(self, frame: Frame, one: On, cause: Recorded[Any] | None = None) -> Any:
-        channel = self.plan.aggregate_of(one.aggregate).stream(one.id, frame.ctx.site_id)
-        version = await frame.scope.version(channel) + 1
-        return self._stage(frame, one.event, channel, version, cause)
+    async def _stage_own(
+        self, frame: Frame, commands: Sequence[Any], events: Sequence[Event]
+    ) -> Sequence[Recorded[Any]]:
+        """Stage events of the command's own aggregate; in a batch each names its own."""
+        if not frame.plan.handler.signature.is_batch:
+            channel, version = await self._end_of(frame, commands[0], events[0])
+            return self._writer.write(frame, events, channel, version)
+        found: list[Recorded[Any]] = []
+        for event in events:
+            channel, version = await self._end_of(frame, event, event)
+            found += self._writer.write(frame, (event,), channel, version)
+        return found
 
-    def _stage(
-        self,
-        frame: Frame,
-        event: Event,
-        channel: ChannelKey,
-        version: int,
-        cause: Recorded[Any] | None = None,
+    async def _stage_on(
+        self, frame: Frame, one: On, cause: Recorded[Any] | None = None
     ) -> Recorded[Any]:
-        kind = stored(type(event))
-        if kind.name not in self.plan.catalog:
-            raise ConfigError(
-                f"{type(event).__name__} can't be read again, for nobody knows it: name it in "
-                f"{frame.plan.domain.name}'s handlers, or say line.event({type(event).__name__})"
-            )
-        data = codec.encode(event)
-        checked = _checked(kind, data)
-        header = self._header(frame, kind, checked, cause)
-        recorded = Recorded(
-            event=checked,
-            name=header.name,
-            version=kind.version,
-            stream=channel.name,
-            stream_version=version,
-            position=0,
-            headers=header,
-        )
-        frame.scope.stage(recorded, _draft(channel, data, encode_header(header), version))
-        return recorded
-
-    def _header(
-        self, frame: Frame, kind: Stored, event: Event, cause: Recorded[Any] | None
-    ) -> Header:
-        ctx = frame.ctx
-        return Header(
-            name=kind.name if kind.is_fixed else kind.name_of(event),
-            v=kind.version,
-            id=f"{ctx.command_id}.{ctx.next_event()}",
-            command=ctx.command_id,
-            causation=ctx.causation if cause is None else cause.headers.id,
-            correlation=ctx.correlation,
-            domain=frame.plan.domain.name,
-            at=self._clock.now(),
-            actor=ctx.actor,
-            type=None if kind.is_fixed else kind.name,
-            tags=kind.tags_of(event),
-        )
+        channel = self.plan.aggregate_of(one.aggregate).stream(one.id, frame.ctx.site_id)
+        version = await frame.scope.version(channel)
+        return self._writer.write(frame, (one.event,), channel, version, cause)[0]
 
     # -- what follows from events -------------------------------------------------------------
 
@@ -289,11 +253,10 @@ class Loop:
 
     async def _derive(self, frame: Frame, one: Any, cause: Recorded[Any]) -> Recorded[Any]:
         if isinstance(one, On):
-            found: Recorded[Any] = await self._stage_on(frame, one, cause)
-            return found
+            return await self._stage_on(frame, one, cause)
         channel = ChannelKey(cause.stream, frame.ctx.site_id)
-        version = await frame.scope.version(channel) + 1
-        return self._stage(frame, one, channel, version, cause)
+        version = await frame.scope.version(channel)
+        return self._writer.write(frame, (one,), channel, version, cause)[0]
 
     # -- commands inside ----------------------------------------------------------------------
 
@@ -375,25 +338,5 @@ class Loop:
         return Context(new_id(self._clock.now()), plan.name, plan.domain.name, origin)
 
 
-def _draft(channel: ChannelKey, data: bytes, headers: bytes, version: int) -> Draft:
-    draft = Draft(
-        channel=channel,
-        data=data,
-        headers=headers,
-        kind=Kind.STREAM,
-        expected_version=version - 1,
-    )
-    # Most are small, and counting the bytes is quicker than asking.
-    return draft.check_size() if len(data) + len(headers) > MAX_MESSAGE_BYTES else draft
-
-
-def _checked(kind: Stored, data: bytes) -> Any:
-    """Return an event as it will be read again, so that nothing unreadable is stored.
-
-    Raises:
-        InvalidMessageError: A field is of another type than it says.
-    """
-    try:
-        return kind.decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise InvalidMessageError(f"the event {kind.name!r} does not fit: {error}") from error
+def _is_event(value: object) -> bool:
+    return isinstance(value, Event)

@@ -248,13 +248,15 @@ class Scope:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def stage(self, recorded: Recorded[Any], draft: Draft) -> None:
-        """Have an event appended at the end."""
-        staged = self.staged
-        staged.append(Staged(len(self.unit.drafts), draft, recorded))
-        channel = draft.channel
-        self._counts[channel] = self._counts.get(channel, 0) + 1
-        self.unit.stage((draft,))
+    def stage(self, events: Sequence[tuple[Recorded[Any], Draft]]) -> None:
+        """Have events of one stream appended at the end."""
+        staged, first = self.staged, len(self.unit.drafts)
+        channel = events[0][1].channel
+        self._counts[channel] = self._counts.get(channel, 0) + len(events)
+        staged += [
+            Staged(place, draft, recorded) for place, (recorded, draft) in enumerate(events, first)
+        ]
+        self.unit.stage([draft for _, draft in events])
 
     @property
     def staged(self) -> list[Staged]:
