@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 faulthandler.enable()
 
+pytest_plugins = ["pytester"]
+
 # Under CI the same examples every time, and not so many that the suite becomes slow; a developer
 # looks for new ones: HYPOTHESIS_PROFILE=dev, or =deep for a long search.
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -28,14 +30,16 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture(autouse=True)
-def _loggers_that_speak() -> Iterator[None]:
+def _loggers_that_speak(request: pytest.FixtureRequest) -> Iterator[None]:
     """Find the test that silences our loggers, rather than a later one that hears nothing."""
     yield
     silenced = ["all, by logging.disable()"] if logging.root.manager.disable else []
     logging.disable(logging.NOTSET)
     for name in tuple(logging.root.manager.loggerDict):
         logger = logging.getLogger(name)
-        state = (logger.disabled, logger.propagate, logger.level)
+        # caplog takes its own levels back, before or after this.
+        level = logging.NOTSET if "caplog" in request.fixturenames else logger.level
+        state = (logger.disabled, logger.propagate, level)
         if name.partition(".")[0] == "trunkline" and state != (False, True, logging.NOTSET):
             silenced.append(name)
             logger.disabled, logger.propagate = False, True
