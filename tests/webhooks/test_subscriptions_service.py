@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -285,3 +286,15 @@ async def test_a_peer_has_so_many_subscriptions_and_no_more(ground) -> None:
             for n in (1, 2, 3, 1)
         ]
         assert found == [201, 201, 429, 204]
+
+
+async def test_wishes_at_the_same_moment_make_one_subscription(ground) -> None:
+    async with publishing(ground.url, challenge=False) as (line, url):
+        headers = basic("shop", (await line.siblings.peers.add("shop")).password)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(ask("POST", url, data=wish(), headers=headers)) for _ in range(8)
+            ]
+        assert sorted(task.result()[0] for task in tasks) == [201, *[204] * 7]
+        assert len(await line.siblings.subscribers.list()) == 1
+        assert len(await line.endpoints.list()) == 1
