@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 
 import pytest
 
 from tests.citations import ROOT
 from trunkline import Trunkline
+from trunkline.channels.consumers import Consumers
 from trunkline.config import Settings
+from trunkline.cqrs.traces import Traces
+from trunkline.webhooks.apps import Apps
+from trunkline.webhooks.connections import Connections
+from trunkline.webhooks.siblings import Siblings
+from trunkline.webhooks.transmissions import Transmissions
+from trunkline.webhooks.wing import Webhooks
 
 PAGES = ROOT / "docs/moving"
+BROWSER = (ROOT / "clients/js/trunkline.d.ts").read_text().partition("export class Trunkline ")[2]
 #: What the README of each shows or names, as its users write it.
 NAMES = {
     "message-bus": """
@@ -65,6 +74,16 @@ NAMES = {
         secret EntityKey Hash GetQueueName
     """,
 }
+#: What the parts of a line are, whose methods the pages name too.
+WINGS = {
+    "apps": Apps,
+    "connections": Connections,
+    "consumers": Consumers,
+    "siblings": Siblings,
+    "traces": Traces,
+    "transmissions": Transmissions,
+    "webhooks": Webhooks,
+}
 _CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -96,15 +115,27 @@ def test_none_is_said_with_a_decision_that_exists(page):
 @pytest.mark.parametrize("page", NAMES)
 def test_every_name_of_ours_exists(page):
     ours = " ".join(right for _, right in rows(page))
-    browser = {"close", "subscribe", "watch", "use", "status", "diagnostics"}
-    verbs = set(re.findall(r"\bline\.(\w+)", ours)) - browser
+    verbs = set(re.findall(r"\bline\.(\w+)", ours))
     assert [verb for verb in sorted(verbs) if not known(verb)] == []
+    for wing, name in re.findall(r"\bline\.(\w+)\.(\w+)", ours):
+        source = inspect.getsource(WINGS[wing])  # where it is an attribute of the object alone
+        assert hasattr(WINGS[wing], name) or re.search(rf"self\.{name}\b.* = ", source), name
     for dotted in re.findall(r"`(trunkline(?:\.\w+)+)", ours):
         assert found(dotted), dotted
 
 
+def test_every_option_of_the_browser_client_exists():
+    types = (ROOT / "clients/js/trunkline.d.ts").read_text()
+    told = [right for _, right in rows("message-bus") if right.startswith(("option ", "options "))]
+    named = re.findall(r"`(\w+)`", " ".join(told))
+    assert len(named) > 6
+    assert [one for one in named if not re.search(rf"^  +{one}\?:|\b{one}\?:", types, re.M)] == []
+
+
 def known(verb: str) -> bool:
-    return hasattr(Trunkline, verb) or verb == "settings"
+    """Tell whether a line has it, here or in a browser."""
+    in_browser = re.search(rf"^  (?:readonly )?{verb}\b", BROWSER, re.MULTILINE)
+    return hasattr(Trunkline, verb) or verb == "settings" or in_browser is not None
 
 
 def found(dotted: str) -> bool:

@@ -58,7 +58,7 @@ def test_nothing_is_fetched_from_elsewhere(site):
 def test_links_out_of_the_documents_find_their_place_in_the_site():
     assert mended("[a](../bench/RESULTS.md#x)", "engines.md") == "[a](project/benchmarks.md#x)"
     assert mended("[a](../wire/poll.md)", "moving/toot.md") == "[a](../wire/poll.md)"
-    assert mended("[a](docs/wire)", "overview.md") == "[a](docs/wire)"
+    assert mended("[a](docs/wire)", "overview.md") == "[a](wire/README.md)"
     assert mended("see [a](LICENSE)", "overview.md") == "see a"
     assert mended("```\n[a](LICENSE)\n```", "overview.md") == "```\n[a](LICENSE)\n```"
 
