@@ -58,6 +58,7 @@ function* tokens(text) {
     if (two === "//") [kind, end] = ["comment", until(/(?=\n|$)/g, at)];
     else if (two === "/*") [kind, end] = ["comment", until(/\*\//g, at + 2)];
     else if (one === '"') [kind, end] = ["literal", until(/(?:\\.|[^"\\])*"/g, at + 1)];
+    else if (one === "'") [kind, end] = ["literal", until(/(?:\\.|[^'\\])*'/g, at + 1)];
     else if (one === "/" && BEFORE_REGEX.test(code.slice(-12))) {
       [kind, end] = ["literal", until(/(?:\\.|\[(?:\\.|[^\]])*\]|[^/\\[])+\/[a-z]*/g, at + 1)];
     } else if (one === "`" || (one === "}" && depths.at(-1) === 0)) {
