@@ -3,7 +3,8 @@
 pip install trunkline flask flask-login sqlalchemy
 python examples/flask/app.py
 curl -H 'Authorization: Bearer ann' -X POST localhost:8000/orders/7
-curl -H 'Authorization: Bearer ann' -d '/users/ann/orders=0' localhost:8000/events/message-bus/a/poll
+T='Authorization: Bearer ann'
+curl -H "$T" -d /users/ann/orders=0 localhost:8000/events/message-bus/me/poll
 """
 
 import os

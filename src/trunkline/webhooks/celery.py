@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from trunkline.runtime.portal import Portal
 from trunkline.webhooks.demuxer import JobDemuxer
 from trunkline.webhooks.face import WebhooksFace
 
 TASK = "trunkline.webhooks"
+
+#: Options of a task that is done at least once, however long that takes.
+PERSISTENT: Final[Mapping[str, Any]] = {
+    "acks_late": True,
+    "autoretry_for": (Exception,),
+    "retry_backoff": True,
+    "retry_backoff_max": 600,
+    "max_retries": None,
+    "ignore_result": True,
+    "serializer": "json",
+}
 
 
 class CeleryApp(Protocol):
@@ -28,7 +39,11 @@ class CeleryApp(Protocol):
 
 
 def celery_demuxer(
-    app: CeleryApp, line: Callable[[], WebhooksFace], *, name: str = TASK
+    app: CeleryApp,
+    line: Callable[[], WebhooksFace],
+    *,
+    name: str = TASK,
+    do: Callable[[dict[str, Any]], None] | None = None,
 ) -> type[JobDemuxer]:
     """Return a demuxer that leaves signals to Celery, and register its task.
 
@@ -37,24 +52,13 @@ def celery_demuxer(
         line: Returns the line, in a Celery worker too. It is opened there in a thread of its
             own, at the first task of each process.
         name: The task's name.
+        do: Does a job where the task runs, by its own means instead of such a thread.
 
     Returns:
         A class for the settings (``webhooks={"demuxer": …}``) or for a signal's ``demuxer``.
     """
-    works = _Works(line)
-
     # A job that fails is tried again for as long as it takes: it is all there is of a signal.
-    app.task(
-        works.do,
-        name=name,
-        acks_late=True,
-        autoretry_for=(Exception,),
-        retry_backoff=True,
-        retry_backoff_max=600,
-        max_retries=None,
-        ignore_result=True,
-        serializer="json",
-    )
+    app.task(do or _Works(line).do, name=name, **PERSISTENT)
 
     class CeleryDemuxer(JobDemuxer):
         """Leave signals to Celery."""
