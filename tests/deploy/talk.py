@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 
 from tests.gateway.held import wire
 from trunkline import Trunkline
+from trunkline.client import Client
+from trunkline.testing.servers import HOST
 
 PREFIX = "/events"
 
@@ -54,10 +55,11 @@ async def polls_stream(port: int, line: Trunkline) -> None:
 
 async def sockets_pass(port: int, line: Trunkline) -> None:
     """Check that a WebSocket opens and delivers."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-    async with wire(port, get(f"{PREFIX}/ws", *upgrade, f"Sec-WebSocket-Key: {key}")) as client:
-        assert b" 101 " in await client.until(b"\r\n\r\n", within=20)
+    async with Client(f"http://{HOST}:{port}{PREFIX}") as client:
+        subscription = await client.subscribe("/sockets").open()
+        await line.publish("/sockets", "through")
+        async with asyncio.timeout(20):
+            assert (await anext(subscription)).data == "through"
 
 
 async def the_shop_answers(port: int) -> None:
