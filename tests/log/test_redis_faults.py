@@ -18,6 +18,7 @@ from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Draft
 from trunkline.runtime.clock import SystemClock
 from trunkline.testing.contracts.support import append, eventually, plain, values, whole_line
+from trunkline.testing.faults import FaultProxy
 from trunkline.testing.redis_server import RedisServer
 
 A = ChannelKey("/a")
@@ -107,20 +108,47 @@ async def test_answer_that_was_lost_is_learnt(server):
     """A turn whose connection is cut after it was stored is not stored again."""
     async with opened(server.log_url) as log:
         link = log._parts.link
-        call = link.call
+        store = link.store
         cuts = [ConnectionError("cut after it was stored")] * 3
 
-        async def cut_call(script, *ask, body=b""):
-            reply = await call(script, *ask, body=body)
-            if body and cuts:
+        async def cut_store(script, *ask, body):
+            reply = await store(script, *ask, body=body)
+            if cuts:
                 raise cuts.pop()
             return reply
 
-        link.call = cut_call
+        link.store = cut_store
         receipts = await append(log, [plain("/a", 1), plain("/a", 2, key="k")])
         assert [one.message_id for one in receipts] == [1, 2]
         assert cuts == []
         assert values(await whole_line(log)) == [1, 2]
+
+
+@pytest.mark.parametrize("are_stored", [False, True])
+async def test_cut_under_two_turns_in_flight_loses_and_doubles_nothing(server, are_stored):
+    """Two turns on one connection that breaks, before they are stored or after, are stored once."""
+    count = 40
+    async with (
+        FaultProxy(server.port) as proxy,
+        opened(f"redis://127.0.0.1:{proxy.port}/0", queue_timeout=30) as log,
+        opened(server.log_url) as direct,
+    ):
+        await append(log, [plain("/a", "first")])
+        proxy.freeze(requests=not are_stored, answers=are_stored)
+        tasks = [asyncio.create_task(append(log, [plain("/a", n)])) for n in range(count)]
+        await eventually(lambda: log._parts.appends.in_flight == 2 and proxy.held > 0)
+        async with asyncio.timeout(10):
+            while are_stored and (await direct.last_ids([])).head < 1 + count:
+                await asyncio.sleep(0.01)
+        assert not any(task.done() for task in tasks)
+        proxy.refuse()
+        await eventually(lambda: proxy.connections == 0)
+        proxy.heal()
+        receipts = [receipt for (receipt,) in await asyncio.gather(*tasks)]
+        assert [one.message_id for one in receipts] == list(range(2, count + 2))
+        (receipt,) = await append(log, [plain("/a", "last")])
+        assert receipt.global_id == count + 2
+        assert values(await whole_line(direct)) == ["first", *range(count), "last"]
 
 
 async def test_frozen_server_stores_what_was_sent_twice_once(server):
@@ -145,12 +173,15 @@ async def test_copy_that_comes_too_late_is_refused(server):
     """An older turn that arrives after a newer one, by a connection thought dead, is not stored."""
     async with opened(server.log_url) as log:
         link, appends, layout = log._parts.link, log._parts.appends, log._parts.layout
-        stale = layout.encode([[[plain("/a", "late")]]], appends._token, 1)
-        await append(log, [plain("/a", 1)])
-        await append(log, [plain("/a", 2)])
-        with pytest.raises(Exception, match="STALE"):
-            await link.call(stale.script, *stale.ask, body=stale.body)
-        assert values(await whole_line(log)) == [1, 2]
+        for _ in range(2):
+            await asyncio.gather(*(append(log, [plain("/a", n)]) for n in range(40)))
+        assert all(lane.number > 1 for lane in appends.lanes)
+        before = values(await whole_line(log))
+        for lane in appends.lanes:
+            stale = layout.encode([[[plain("/a", "late")]]], lane.token, 1)
+            with pytest.raises(Exception, match="STALE"):
+                await link.store(stale.script, *stale.ask, body=stale.body)
+        assert values(await whole_line(log)) == before
 
 
 async def test_script_cache_may_be_flushed(server):

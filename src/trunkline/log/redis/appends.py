@@ -1,9 +1,13 @@
-"""Group commit: all appends that queued while the last script ran share the next one.
+"""Group commit: appends that queue while scripts run share the next one.
 
 A turn is numbered, and the script remembers the last number it stored for this publisher, with
 its reply. So a turn whose answer was lost is sent again as it was: the server either stores it
 now or repeats what it said, and a copy that was delayed on a dead connection comes too late to be
 stored twice.
+
+One reply remembered is one turn in flight. So there are two lanes, publishers of their own to the
+server, which take turns on one connection: while it stores the turn of one, this process works on
+that of the other.
 """
 
 from __future__ import annotations
@@ -33,6 +37,20 @@ logger = logging.getLogger(__name__)
 TURN_DRAFTS: Final = 1000
 TURN_BYTES: Final = 8 * 1024 * 1024
 TOKEN_BYTES: Final = 9
+#: Turns that may be in flight.
+LANES: Final = 2
+#: Drafts below which sharing what waits between the lanes costs more than it gains.
+SHARED_FROM: Final = 16
+
+
+class Lane:
+    """Be a publisher in the server's eyes, with one turn in flight."""
+
+    __slots__ = ("number", "token")
+
+    def __init__(self) -> None:
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.number = 0
 
 
 class Request:
@@ -84,8 +102,8 @@ class Appends:
         self._news = asyncio.Event()
         self._trouble: LogError | None = None
         self._closing = False
-        self._token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._number = 0
+        self.lanes = [Lane() for _ in range(LANES)]
+        self.in_flight = 0
 
     def put(self, groups: Sequence[Group]) -> asyncio.Future[Sequence[Outcome]]:
         """Queue a call's groups; the future gets its outcomes.
@@ -110,11 +128,22 @@ class Appends:
 
     async def run(self) -> None:
         """Store turns until closed and empty."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self.lanes:
+                group.create_task(self._run(lane))
+
+    async def _run(self, lane: Lane) -> None:
         while True:
             while self._queue:
-                await self._store(self._take())
+                self.in_flight += 1
+                await self._store(lane, self._take())
+                self.in_flight -= 1
                 # Those who were answered queue again before the next turn is taken.
                 await asyncio.sleep(0)
+            if not self.in_flight:
+                await self._link.rest()
+            if self._queue:
+                continue
             if self._closing:
                 return
             self._news.clear()
@@ -133,19 +162,22 @@ class Appends:
     def _take(self) -> list[Request]:
         taken: list[Request] = []
         count = size = 0
+        # What the other lane has in flight counts, so that both come to the same load.
+        share = max(SHARED_FROM, -(-self._waiting // LANES))
+        most = min(TURN_DRAFTS, share)
         while self._queue:
             first = self._queue[0]
             count += first.count
             size += first.size
-            if taken and (count > TURN_DRAFTS or size > TURN_BYTES):
+            if taken and (count > most or size > TURN_BYTES):
                 break
             taken.append(self._queue.popleft())
         return taken
 
-    async def _store(self, taken: list[Request]) -> None:
-        self._number += 1
+    async def _store(self, lane: Lane, taken: list[Request]) -> None:
+        lane.number += 1
         try:
-            turn = self._layout.encode([one.groups for one in taken], self._token, self._number)
+            turn = self._layout.encode([one.groups for one in taken], lane.token, lane.number)
             await self._send(taken, turn)
         except asyncio.CancelledError:
             self._fail(taken, LineClosedError("this log was closed while it stored this"))
@@ -170,7 +202,7 @@ class Appends:
                 if self._trouble is not None:
                     await self._link.reach()
                 is_sent = True
-                reply = await self._link.call(turn.script, *turn.ask, body=turn.body)
+                reply = await self._link.store(turn.script, *turn.ask, body=turn.body)
             except (RedisError, OSError) as error:
                 doubtful = doubtful or (is_sent and is_doubtful(error))
                 fault = fault_of(error, self._link.place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 from trunkline.errors import LogError
 from trunkline.log.redis.faults import CUT, fault_of, is_passing
 from trunkline.log.redis.location import Location
+from trunkline.log.redis.pipe import Pipe
 from trunkline.log.redis.scripts import Script
 from trunkline.model.position import EPOCH_BYTES
 
@@ -61,6 +62,7 @@ class Link:
         self._keys = keys
         self._sentinel: Any = None
         self._client: Any = None
+        self._pipe: Pipe | None = None
         self._reads = asyncio.Semaphore(READS)
 
     @property
@@ -87,6 +89,7 @@ class Link:
             if isinstance(error, (RedisError, OSError)):
                 raise fault_of(error, self.place) from error
             raise
+        self._pipe = Pipe(self._client)
 
     def _make(self) -> Any:
         location = self._location
@@ -102,6 +105,10 @@ class Link:
 
     async def close(self) -> None:
         """Close every connection of ours. Idempotent."""
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            with contextlib.suppress(*CUT):
+                await pipe.rest()
         client, self._client = self._client, None
         if client is not None and client is not self._location.client:
             with contextlib.suppress(*CUT):
@@ -114,6 +121,7 @@ class Link:
     async def drop(self) -> None:
         """Close idle connections, so that the next one finds who is master now."""
         with contextlib.suppress(*CUT):
+            await self.rest()
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def reach(self) -> None:
@@ -124,13 +132,35 @@ class Link:
         """
         await self.client.ping()
 
-    async def call(self, script: Script, *ask: Any, body: bytes = b"") -> list[Any]:
+    async def rest(self) -> None:
+        """Give back the connection of :meth:`store` if nothing is on its way there."""
+        if self._pipe is not None:
+            await self._pipe.rest()
+
+    async def store(self, script: Script, *ask: Any, body: bytes) -> list[Any]:
+        """Run a script after those that were sent so before, without waiting for their answers.
+
+        Args:
+            script: Which one.
+            ask: As for :meth:`call`.
+            body: One more argument, as it is.
+
+        Returns:
+            As :meth:`call`.
+
+        Raises:
+            RedisError: As the driver raises it.
+        """
+        if self._pipe is None:
+            raise LogError(f"the link to {self.place} is closed")
+        return await self._run(self._pipe.execute, script, ask, body)
+
+    async def call(self, script: Script, *ask: Any) -> list[Any]:
         """Run a script, and note what it says about the line.
 
         Args:
             script: Which one.
             ask: Its own arguments, as MessagePack carries them; text only, no bytes.
-            body: One more argument, as it is.
 
         Returns:
             The reply, whose first three values are epoch, head and mark.
@@ -138,14 +168,22 @@ class Link:
         Raises:
             RedisError: As the driver raises it.
         """
+        return await self._run(self.client.execute_command, script, ask, b"")
+
+    async def _run(
+        self,
+        execute: Callable[..., Awaitable[Any]],
+        script: Script,
+        ask: Sequence[Any],
+        body: bytes,
+    ) -> list[Any]:
         argument = _pack([*self.seen, secrets.token_hex(EPOCH_BYTES), *ask])
         rest = (1, self._keys, argument, body)
-        client = self.client
         try:
-            reply: list[Any] = await client.execute_command("EVALSHA", script.digest, *rest)
+            reply: list[Any] = await execute("EVALSHA", script.digest, *rest)
         except NoScriptError:
             # Its cache was flushed, or this is another server.
-            reply = await client.execute_command("EVAL", script.text, *rest)
+            reply = await execute("EVAL", script.text, *rest)
         self._note(Seen(reply[0].decode(), reply[1], reply[2].decode()))
         return reply
 
