@@ -119,6 +119,11 @@ class Retention:
         """Name those whom trimming waits for."""
         return frozenset(self._holds)
 
+    @property
+    def is_uniform(self) -> bool:
+        """Tell whether the default holds for every channel."""
+        return not self._rules and not self._holds
+
     def own_limits(self, key: ChannelKey) -> Limits | None:
         """Return the limits set for *key* by a rule or a hold, or None for the default."""
         if self._holds and (held := self._held_limits(key)) is not None:

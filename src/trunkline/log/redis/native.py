@@ -8,7 +8,14 @@ from typing import Any, Final
 from trunkline.log.paging import cut
 from trunkline.log.port import PAGE_BYTES, ChannelState, Group, Heads, Page
 from trunkline.log.redis.link import Link
-from trunkline.log.redis.packing import Unpacker, channel_state, key_of, text_of, unpack_state
+from trunkline.log.redis.packing import (
+    Fronts,
+    Unpacker,
+    channel_state,
+    key_of,
+    text_of,
+    unpack_state,
+)
 from trunkline.log.redis.scripts import load_script
 from trunkline.log.redis.turns import NativeTurn
 from trunkline.log.retention import Retention
@@ -61,11 +68,19 @@ class NativeLayout:
         self._retention = retention
         self._clock = clock
         self._unpacker = Unpacker()
+        self._fronts = Fronts()
         self.news_channel = f"{prefix}news"
 
     def encode(self, requests: Sequence[Sequence[Group]], token: str, number: int) -> NativeTurn:
         """Prepare a turn."""
-        return NativeTurn(requests, token, number, now=self._clock.now(), retention=self._retention)
+        return NativeTurn(
+            requests,
+            token,
+            number,
+            now=self._clock.now(),
+            retention=self._retention,
+            fronts=self._fronts,
+        )
 
     def news_head(self, payload: bytes) -> tuple[int, str] | None:
         """Read head and epoch from a notification."""

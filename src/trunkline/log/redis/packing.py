@@ -17,7 +17,7 @@ _LENGTHS: Final = struct.Struct(">HII")
 _TAIL: Final = struct.Struct(">ddH")
 #: Lua hashes a long string by its last byte and every so many before it; without a last byte that
 #: differs, messages that look alike would make it walk through all of them for each.
-_SALTS: Final = [bytes((number,)) for number in range(256)]
+SALTS: Final = [bytes((number,)) for number in range(256)]
 _STATE: Final = struct.Struct(">ddddddd")
 _NONE: Final = 0xFFFFFFFF
 MAX_NAMES: Final = 50_000
@@ -45,23 +45,40 @@ def key_of(text: bytes) -> ChannelKey:
     return ChannelKey(name, site or None)
 
 
-def pack_body(draft: Draft, text: bytes, number: int) -> bytes:
-    """Pack what is known of a message before it has its ids.
+def pack_front(draft: Draft, text: str) -> bytes:
+    """Pack what stands before a message's data; what follows it is one of ``SALTS``.
 
     Args:
         draft: The message.
         text: Its channel's text.
-        number: Its place in the turn.
     """
     audience, headers = draft.audience, draft.headers
+    name = text.encode()
     lengths = _LENGTHS.pack(
-        len(text),
+        len(name),
         _NONE if audience is None else len(audience),
         _NONE if headers is None else len(headers),
     )
-    return b"".join(
-        (lengths, text, audience or b"", headers or b"", draft.data, _SALTS[number & 255])
-    )
+    return b"".join((lengths, name, audience or b"", headers or b""))
+
+
+class Fronts:
+    """Remember, from turn to turn, what stands before the data of channels' plain messages."""
+
+    def __init__(self) -> None:
+        self._found: dict[ChannelKey, tuple[str, bytes]] = {}
+
+    def get(self, channel: ChannelKey) -> tuple[str, bytes] | None:
+        """Return a channel's text and what stands before its data, if remembered."""
+        return self._found.get(channel)
+
+    def add(self, draft: Draft) -> tuple[str, bytes]:
+        """Remember them from a draft without audience and headers, and return them."""
+        if len(self._found) >= MAX_NAMES:
+            self._found.clear()
+        text = text_of(draft.channel)
+        found = self._found[draft.channel] = (text, pack_front(draft, text))
+        return found
 
 
 class Unpacker:
@@ -104,7 +121,7 @@ class Unpacker:
 
 def unpack_state(state: bytes) -> StoredState:
     """Unpack a channel's state."""
-    last_id, floor, floor_global, erased, published_at, oldest_at, _ = _STATE.unpack(state)
+    last_id, floor, floor_global, erased, published_at, oldest_at, _ = _STATE.unpack_from(state)
     return StoredState(
         int(last_id), int(floor), int(floor_global), int(erased), published_at, oldest_at
     )

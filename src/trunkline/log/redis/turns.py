@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, count
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from trunkline.errors import (
 )
 from trunkline.log.admission import check_kind, fingerprint
 from trunkline.log.port import Group, Outcome
-from trunkline.log.redis.packing import pack_body, text_of
+from trunkline.log.redis.packing import SALTS, Fronts, pack_front, text_of
 from trunkline.log.redis.scripts import Script, load_script
 from trunkline.log.retention import Retention
 from trunkline.model.channel import ChannelKey, Kind
@@ -82,16 +82,21 @@ class Answers:
         ids = iter(reply[answered:])
         stored: list[Outcome] = []
         for number, group in enumerate(self._sent):
-            refusal = refusals.get(number)
-            if refusal is not None:
+            if refusals and (refusal := refusals.get(number)) is not None:
                 stored.append(refuse(group, refusal))
                 continue
             stored.append(tuple([_receipt(draft, next(ids), next(ids), epoch) for draft in group]))
-        return self._shared_out(iter(stored))
+        return self._shared_out(stored)
 
-    def _shared_out(self, answers: Iterator[Outcome]) -> list[list[Outcome]]:
-        places = count()
+    def _shared_out(self, stored: list[Outcome]) -> list[list[Outcome]]:
         refused = self._refused
+        if (
+            not refused
+            and len(stored) == len(self._requests)
+            and max(map(len, self._requests)) == 1
+        ):
+            return [[one] for one in stored]
+        places, answers = count(), iter(stored)
         return [
             [refused[place] if (place := next(places)) in refused else next(answers) for _ in one]
             for one in self._requests
@@ -111,6 +116,7 @@ class NativeTurn:
         number: Counts its turns.
         now: The time.
         retention: Which limits hold.
+        fronts: What earlier turns packed.
     """
 
     script: Script = APPEND
@@ -123,15 +129,19 @@ class NativeTurn:
         *,
         now: float,
         retention: Retention,
+        fronts: Fronts,
     ) -> None:
         self._retention = retention
-        self._places: dict[ChannelKey, tuple[int, bytes]] = {}
+        self._is_uniform = retention.is_uniform
+        self._common = 0
+        self._fronts = fronts
+        self._places: dict[ChannelKey, int] = {}
         self._texts: list[str] = []
         self._limits: dict[Limits, int] = {}
         self._keys: dict[tuple[int, str], int] = {}
         self._fields: list[str] = []
-        bodies: list[bytes] = []
-        self._bodies = bodies
+        self._bodies: list[bytes] = []
+        self._sizes: list[int] = []
         self._answers = Answers(requests, self._encode)
         self.ask: list[Any] = [
             token,
@@ -141,43 +151,69 @@ class NativeTurn:
             [_limit_row(one) for one in self._limits],
             self._answers.codes,
             self._fields,
-            list(map(len, bodies)),
+            self._sizes,
         ]
-        self.body = b"".join(bodies)
+        self.body = b"".join(self._bodies)
 
     def _encode(self, group: Group) -> Any:
-        for draft in group:
-            if draft.channel not in self._places or draft.kind is not Kind.PLAIN:
-                check_keepable(draft)
         if len(group) == 1:
             draft = group[0]
             if draft.key is None and draft.expected_version is None:
-                place, limit = self._place(draft), self._limit(draft)
+                place, limit = self._take_usual(draft) if _is_usual(draft) else self._take(draft)
                 if limit < LIMITS:
                     return place * LIMITS + limit
                 return [[place, limit, None, 0, ""]]
+        for draft in group:
+            check_keepable(draft)
         return [self._encode_draft(draft) for draft in group]
 
     def _encode_draft(self, draft: Draft) -> list[Any]:
-        place, key, print_ = self._place(draft), 0, ""
+        key, print_ = 0, ""
+        place, limit = self._take(draft)
         if draft.key is not None:
             print_ = fingerprint(draft).hex()
             scoped = (place, draft.key)
             key = self._keys.setdefault(scoped, len(self._keys) + 1)
             if key > len(self._fields):
                 self._fields.append(f"{self._texts[place - 1]}\1{draft.key}")
-        return [place, self._limit(draft), draft.expected_version, key, print_]
+        return [place, limit, draft.expected_version, key, print_]
 
-    def _place(self, draft: Draft) -> int:
-        """Return the channel's number in this turn, and pack the message."""
-        found = self._places.get(draft.channel)
+    def _take(self, draft: Draft) -> tuple[int, int]:
+        """Pack a message, and return the numbers of its channel and limits in this turn."""
+        channel = draft.channel
+        place = self._places.get(channel)
+        if place is None or draft.kind is not Kind.PLAIN:
+            check_keepable(draft)
+        if place is None:
+            place = self._add_place(channel, text_of(channel))
+        self._add_body(pack_front(draft, self._texts[place - 1]), draft.data)
+        return place, self._limit(draft)
+
+    def _take_usual(self, draft: Draft) -> tuple[int, int]:
+        """Do the same for a draft that asks for nothing but to be stored; most do."""
+        channel = draft.channel
+        found = self._fronts.get(channel)
         if found is None:
-            text = text_of(draft.channel)
-            self._texts.append(text)
-            found = self._places[draft.channel] = (len(self._texts), text.encode())
-        place, packed = found
-        self._bodies.append(pack_body(draft, packed, len(self._bodies)))
+            check_keepable(draft)
+            found = self._fronts.add(draft)
+        text, front = found
+        place = self._places.get(channel) or self._add_place(channel, text)
+        limit = self._common or self._limit(draft)
+        if self._is_uniform:
+            self._common = limit
+        self._add_body(front, draft.data)
+        return place, limit
+
+    def _add_place(self, channel: ChannelKey, text: str) -> int:
+        """Return a channel's number in this turn."""
+        self._texts.append(text)
+        place = self._places[channel] = len(self._texts)
         return place
+
+    def _add_body(self, front: bytes, data: bytes) -> None:
+        sizes = self._sizes
+        self._bodies += (front, data, SALTS[len(sizes) & 255])
+        sizes.append(len(front) + len(data) + 1)
 
     def _limit(self, draft: Draft) -> int:
         limits = self._retention.limits_at(draft)
@@ -186,6 +222,19 @@ class NativeTurn:
     def outcomes(self, reply: Sequence[Any]) -> list[list[Outcome]]:
         """Say what a reply means for each request of the turn."""
         return self._answers.outcomes(reply, _refusal)
+
+
+def _is_usual(draft: Draft) -> bool:
+    """Tell whether a draft asks for nothing but to be stored."""
+    return (
+        draft.kind is Kind.PLAIN
+        and draft.key is None
+        and draft.expected_version is None
+        and draft.audience is None
+        and draft.headers is None
+        and draft.max_backlog_size is None
+        and draft.max_backlog_age is None
+    )
 
 
 def _limit_row(limits: Limits) -> tuple[int, float, int]:

@@ -32,22 +32,27 @@ for first = 1, #fields, CHUNK do
   end
 end
 
+-- What runs for every message finds its functions in locals.
+local floor, sub, format, pack = math.floor, string.sub, string.format, struct.pack
+
 local function next_body()
   number_of_body = number_of_body + 1
   local first = position
-  position = position + sizes[number_of_body]
+  position = first + sizes[number_of_body]
   return first, position - 1
 end
 
-local values, block = {}, math.floor((head + 1) / BLOCK)
+local values, filled, block = {}, 0, floor((head + 1) / BLOCK)
+local block_end = (block + 1) * BLOCK
 local function flush_block()
-  if #values == 0 then return end
+  if filled == 0 then return end
   by_chunks('HSET', P .. 'b:' .. block, values)
   redis.call('ZADD', P .. 'blocks', block, block)
-  values = {}
+  values, filled = {}, 0
 end
 
-local reply, refusals = {}, {}
+-- The reply begins with epoch, head, mark and count of refusals, which come last.
+local reply, replied, refusals = { 0, 0, 0, 0 }, 4, {}
 local function accept(c, limit, first, upto)
   head = head + 1
   local last = c.last + 1
@@ -55,20 +60,25 @@ local function accept(c, limit, first, upto)
   if not c.ids then
     c.ids, c.want, c.before = {}, c.floor, last - 1
   end
-  if math.floor(head / BLOCK) ~= block then
+  if head >= block_end then
     flush_block()
-    block = math.floor(head / BLOCK)
+    block, block_end = block + 1, block_end + BLOCK
   end
-  c.ids[#c.ids + 1] = head
-  values[#values + 1] = head
-  values[#values + 1] = string.sub(bodies, first, upto) .. struct.pack(TAIL, last, at, head % 65536)
+  -- As text once, for each call that gets a number writes it out anew.
+  local id = format('%.0f', head)
+  c.ids[#c.ids + 1] = id
+  values[filled + 1] = id
+  values[filled + 2] = sub(bodies, first, upto) .. pack(TAIL, last, at, head % 65536)
+  filled = filled + 2
   local size, age = limit[1], limit[2]
   if size >= 0 and last > size and last % limit[3] == 0 and last - size > c.want then
     c.want = last - size
   end
   if age >= 0 and (not c.age or age < c.age) then c.age = age end
-  reply[#reply + 1] = last
-  reply[#reply + 1] = head
+  c.newest = head
+  reply[replied + 1] = last
+  reply[replied + 2] = head
+  replied = replied + 2
 end
 
 local function refuse(number, kind, draft, last)
@@ -111,8 +121,9 @@ local function admit(number, group)
     local key = draft[4]
     local first, upto = next_body()
     if key > 0 and known[key] then
-      reply[#reply + 1] = -known[key][2]
-      reply[#reply + 1] = known[key][3]
+      reply[replied + 1] = -known[key][2]
+      reply[replied + 2] = known[key][3]
+      replied = replied + 2
     else
       local c = channels[draft[1]]
       accept(c, limits[draft[2]], first, upto)
@@ -126,7 +137,7 @@ end
 
 for number, group in ipairs(ask[10]) do
   if type(group) == 'number' then
-    accept(channels[math.floor(group / 256)], limits[group % 256], next_body())
+    accept(channels[floor(group / 256)], limits[group % 256], next_body())
   else
     admit(number, group)
   end
@@ -136,12 +147,12 @@ local function settle(c)
   if c.floor == c.before then c.oldest = at end
   c.at = at
   by_chunks('RPUSH', index_key(c.text), c.ids)
-  c.last_global = c.ids[#c.ids]
-  local floor = c.want
+  c.last_global = c.newest
+  local upto = c.want
   if c.age and c.oldest < now - c.age then
-    floor = math.max(floor, age_floor(c, now - c.age))
+    upto = math.max(upto, age_floor(c, now - c.age))
   end
-  raise_floor(c, floor)
+  if upto > c.floor then raise_floor(c, upto) end
 end
 
 if head > first_head then
@@ -171,9 +182,13 @@ if head > first_head then
   if seq % 64 == 0 then redis.call('ZREMRANGEBYRANK', P .. 'marks', 0, -MARKS - 1) end
   save_line()
 end
-local answer = { epoch, head, mark, #refusals / 4 }
-for _, value in ipairs(refusals) do answer[#answer + 1] = value end
-for _, value in ipairs(reply) do answer[#answer + 1] = value end
+local answer = reply
+if #refusals > 0 then
+  answer = { 0, 0, 0, 0 }
+  for _, value in ipairs(refusals) do answer[#answer + 1] = value end
+  for i = 5, replied do answer[#answer + 1] = reply[i] end
+end
+answer[1], answer[2], answer[3], answer[4] = epoch, head, mark, #refusals / 4
 redis.call('SET', turn_key, cmsgpack.pack({ seq, answer }), 'PX', RECEIPT_TURNS)
 if head > first_head then tell_news() end
 return answer

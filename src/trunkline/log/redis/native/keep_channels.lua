@@ -1,6 +1,8 @@
 -- Channels as they are stored: a packed state each, and a list of the global ids of their kept
 -- messages, whose first entry is message erased + 1. Messages lie in hashes of 1024 global ids.
 local STATE = '>ddddddd'
+-- Written behind it: over 64 bytes a hash of few fields is a table too, not a list to walk through.
+local SPARE = 'xxxxxxxxx'
 -- What ends a message: its id, its time, and some of its global id, for Lua hashes a long string
 -- by its last byte and every so many before it, and equal hashes would cost a walk through all.
 local TAIL = '>ddH'
@@ -54,7 +56,7 @@ local function save_channels(channels)
   for _, c in ipairs(channels) do
     states[#states + 1] = c.text
     states[#states + 1] = struct.pack(
-      STATE, c.last, c.floor, c.floor_global, c.erased, c.at, c.oldest, c.last_global)
+      STATE .. SPARE, c.last, c.floor, c.floor_global, c.erased, c.at, c.oldest, c.last_global)
     if c.is_new then
       names[#names + 1] = 0
       names[#names + 1] = c.text
