@@ -15,7 +15,7 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from trunkline import Identity, Trunkline
-from trunkline.integrations.litestar import TrunklinePlugin, user_identity
+from trunkline.integrations.litestar import Line, TrunklinePlugin, user_identity
 
 USERS = ("ann", "bob")
 
@@ -37,7 +37,7 @@ def may_read(identity: Identity, channel: str) -> bool:
 
 
 @post("/orders/{order:int}", status_code=200)
-async def place(order: int, request: Request[str, None, Any], line: Trunkline) -> dict[str, int]:
+async def place(order: int, request: Request[str, None, Any], line: Line) -> dict[str, int]:
     receipt = await line.publish(f"/users/{request.user}/orders", {"order": order})
     return {"message_id": receipt.message_id}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import asgi
 from litestar.plugins import InitPlugin
 
@@ -23,7 +23,10 @@ from trunkline.model.identity import Identity
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-__all__ = ["TrunklinePlugin", "user_identity"]
+__all__ = ["Line", "TrunklinePlugin", "user_identity"]
+
+#: The type of a handler's parameter ``line``, which is given the line.
+Line = NamedDependency[Trunkline]
 
 
 def user_identity(request: Request) -> Identity | None:
