@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ RUNNER = " runner"
 def set_up(namespace: dict[str, Any]) -> None:
     """Give a document its directory and its event loop."""
     namespace["__name__"] = "__document__"
+    # Frameworks look up the module of the functions they are given.
+    sys.modules.setdefault("__document__", types.ModuleType("__document__"))
     namespace[DIRECTORY] = tempfile.mkdtemp(prefix="trunkline-docs-")
     namespace[RUNNER] = asyncio.Runner()
 

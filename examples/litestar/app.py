@@ -13,6 +13,7 @@ from litestar import Litestar, Request, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.params import FromPath
 
 from trunkline import Identity, Trunkline
 from trunkline.integrations.litestar import Line, TrunklinePlugin, user_identity
@@ -37,7 +38,9 @@ def may_read(identity: Identity, channel: str) -> bool:
 
 
 @post("/orders/{order:int}", status_code=200)
-async def place(order: int, request: Request[str, None, Any], line: Line) -> dict[str, int]:
+async def place(
+    order: FromPath[int], request: Request[str, None, Any], line: Line
+) -> dict[str, int]:
     receipt = await line.publish(f"/users/{request.user}/orders", {"order": order})
     return {"message_id": receipt.message_id}
 

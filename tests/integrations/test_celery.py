@@ -51,7 +51,7 @@ def taken(line: Any, channel: str, count: int, folder: Path) -> list[Any]:
     with line.subscribe(channel, after=0) as messages:
         patience = threading.Timer(SECONDS, messages.close)
         patience.start()
-        found = [message.data for message, _ in zip(messages, range(count), strict=False)]
+        found = [message.data for _, message in zip(range(count), messages, strict=False)]
         patience.cancel()
     assert len(found) == count, (found, (folder / "log").read_text())
     return found
@@ -75,7 +75,7 @@ def test_an_eventual_processor_runs_as_a_task_and_its_commands_too(
     with shop.line.subscribe("/stream/**", position="0") as events:
         patience = threading.Timer(SECONDS, events.close)
         patience.start()
-        names = [message.headers["name"] for message, _ in zip(events, range(2), strict=False)]
+        names = [message.headers["name"] for _, message in zip(range(2), events, strict=False)]
         patience.cancel()
     wanted = ["account.ann.opened", "account.ann.greeted"]
     assert names == wanted, (tmp_path / "log").read_text()
