@@ -62,6 +62,52 @@ def test_a_missing_chromium_is_installed_or_named(calls, monkeypatch) -> None:
         setup.ensure_chromium()
 
 
+@pytest.fixture
+def no_proxies(calls, monkeypatch, tmp_path) -> list[list[str]]:
+    """Let set-up find no proxy, and a venv without any."""
+    monkeypatch.setattr(setup.Stamp, "is_current", lambda stamp: False)
+    monkeypatch.setattr(setup.Stamp, "__init__", lambda *arguments: None)
+    monkeypatch.setattr(setup.Stamp, "set", lambda stamp: None)
+    found = {"apt-get", "dpkg-deb"}
+    monkeypatch.setattr(setup.shutil, "which", lambda name: name if name in found else None)
+    setup.VENV.mkdir()
+    return calls
+
+
+def test_proxies_are_fetched_and_never_installed(no_proxies, monkeypatch) -> None:
+    monkeypatch.setattr(setup, "privilege", lambda: None)
+
+    setup.ensure_proxies()
+
+    assert no_proxies[0][:2] == ["apt-get", "download"]
+    assert not any("install" in call for call in no_proxies)
+
+
+def test_proxies_that_cannot_be_had_are_named(no_proxies, monkeypatch) -> None:
+    monkeypatch.setattr(setup.shutil, "which", lambda name: None)
+
+    with pytest.raises(SystemExit, match="sudo apt-get install caddy haproxy nginx` and make"):
+        setup.ensure_proxies()
+
+
+def test_an_old_list_of_packages_is_fetched_anew_where_that_is_allowed(monkeypatch, tmp_path):
+    made: list[list[str]] = []
+
+    def call(words, **options) -> int:
+        made.append(list(words))
+        return int(len(made) == 1)  # the first try finds no package
+
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(setup, "privilege", list)
+
+    assert setup.download_packages(["nginx"], tmp_path)
+    assert [words[:2] for words in made] == [
+        ["apt-get", "download"],
+        ["apt-get", "update"],
+        ["apt-get", "download"],
+    ]
+
+
 def test_an_old_python_is_told_which_one_is_needed(calls, monkeypatch) -> None:
     monkeypatch.setattr(setup.sys, "version_info", (3, 9, 2))
 
