@@ -64,7 +64,7 @@ export class Trunkline {
     this.#env = { ...surroundings(), ...options.env };
     const root = new URL(base.endsWith("/") ? base : `${base}/`, this.#env.location());
     // Tabs share a connection only where the browser can say which of them leads.
-    const share = options.share && SHARED.supported(this.#env) && `trunkline ${options.share} ${root.href}`;
+    const share = options.share && SHARED.supported(this.#env) && `trunkline.v1 ${options.share} ${root.href}`;
     this.clientId = options.clientId ?? (share ? remembered(this.#env, share) : identifier(this.#env.random));
     if (options.autoStart === false) this.#halt = "stopped";
     this.#connection = new Connection({

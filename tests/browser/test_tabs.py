@@ -131,6 +131,22 @@ async def test_a_server_that_crashes_is_the_same_for_all_tabs(site: Site, page: 
         await tab.close()
 
 
+async def test_offline_and_online_again_all_tabs_go_on(site: Site, page: Page) -> None:
+    channel = site.channel()
+    tabs = [await a_tab(page.context, site, channel) for _ in range(2)]
+    await site.publish(channel, 0)
+    for tab in tabs:
+        await got(tab, 1)
+    await page.context.set_offline(True)
+    for tab in tabs:
+        await tab.wait_for_function("() => ['offline', 'waiting'].includes(line.status)")
+    await site.publish(channel, 1, 2)
+    await page.context.set_offline(False)
+    for tab in tabs:
+        assert await got(tab, 3) == [0, 1, 2]
+        await tab.close()
+
+
 async def test_a_frozen_leader_loses_its_office(site: Site, page: Page) -> None:
     channel = site.channel()
     leader = await a_tab(page.context, site, channel)

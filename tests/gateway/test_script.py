@@ -18,7 +18,8 @@ async def test_the_client_and_the_modules_it_imports_are_served():
         assert told.status == 200
         assert told.headers["content-type"].startswith("text/javascript")
         assert b"export" in told.body
-        assert (await call(app, "GET", "/trunkline/poll.js")).status == 200
+        for path in ("/trunkline/poll.js", "/trunkline/tabs.js", "/trunkline.global.js"):
+            assert (await call(app, "GET", path)).status == 200
         again = await call(
             app, "GET", "/trunkline.js", headers=[("if-none-match", told.headers["etag"])]
         )
@@ -35,6 +36,8 @@ async def test_the_client_and_the_modules_it_imports_are_served():
         "/trunkline/",
         "/trunkline.js/x",
         "/package.json",
+        "/trunkline/x.global.js",
+        "/react.js",
         "/trunkline/x.js\n",
     ],
 )

@@ -10,6 +10,7 @@
 import { identifier } from "./surroundings.js";
 
 const PATIENCE = 4_000; // ms a leader may take to answer before it counts as frozen
+const RHYTHM = 30_000; // ms it may be silent: while it polls it has nothing to pass on
 
 /** Serve a tab's subscriptions through whichever tab leads. */
 export class TabTransport {
@@ -25,6 +26,7 @@ export class TabTransport {
   #timer = null;
   #stop = new AbortController();
   #release = [];
+  rhythm = RHYTHM;
 
   constructor(context) {
     this.#context = context;
@@ -293,6 +295,7 @@ class Leader {
       this.#places.set(tab, text);
       to[tab] = places;
     }
-    if (Object.keys(to).length > 0) this.#post("places", { to });
+    // Without a place that moved it is the heartbeat, for all.
+    this.#post("places", Object.keys(to).length > 0 ? { to } : {});
   }
 }
