@@ -34,6 +34,10 @@ async def client(proxy):
     await client.aclose()
 
 
+def are_sent(pipe, count):
+    return pipe._stretch.users == count and not pipe._sending.locked()
+
+
 async def test_answers_come_to_those_who_asked(client, proxy):
     """Many commands share one connection; a refusal among them is one command's own."""
     pipe = Pipe(client)
@@ -52,7 +56,7 @@ async def test_who_gives_up_leaves_no_answer_to_others(client, proxy):
     await pipe.execute("PING")
     proxy.freeze(requests=False)
     tasks = [asyncio.create_task(pipe.execute("ECHO", n)) for n in range(3)]
-    await eventually(lambda: proxy.held > 0)
+    await eventually(lambda: are_sent(pipe, 3))
     tasks[1].cancel()
     await asyncio.wait([tasks[1]])
     await pipe.rest()  # nothing to give back: others are on their way
@@ -72,7 +76,7 @@ async def test_cut_fails_all_on_their_way(client, proxy):
     await pipe.execute("PING")
     proxy.freeze(requests=False)
     tasks = [asyncio.create_task(pipe.execute("ECHO", n)) for n in range(3)]
-    await eventually(lambda: proxy.held > 0)
+    await eventually(lambda: are_sent(pipe, 3))
     proxy.refuse()
     await eventually(lambda: proxy.connections == 0)
     proxy.heal()
