@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.integrations.orders import EXAMPLES, orders_reach_their_users
+from tests.store.databases import postgres_url  # noqa: F401 - a fixture
 from trunkline.client import Client
 from trunkline.testing.servers import Server
 
@@ -137,3 +141,41 @@ async def test_gunicorn_answers_polls_without_holding(place: dict[str, str]) -> 
     async with Server([*command, wsgi], directory=PROJECT, environment=environment) as server:
         people = {name: await signed_in(server, name) for name in ("ann", "bob")}
         await orders_reach_their_users(server, transport="poll", mine=MINE, **people)
+
+
+SETTINGS = """
+from shop.settings import *
+
+DATABASES = {"default": %r}
+"""
+
+
+async def test_on_postgresql_the_line_is_in_the_database(
+    postgres_url: str,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    name = f"shop_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        found = admin.info
+        database = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": name,
+            "USER": found.user,
+            "PASSWORD": found.password,
+            "HOST": found.host,
+            "PORT": found.port,
+        }
+    (tmp_path / "on_postgres.py").write_text(SETTINGS % database)
+    place = {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "on_postgres"}
+    manage(place, "demo", "--only-prepare")
+    assert manage(place, "trunkline", "publish", "/a", "1")
+    async with asgi(place) as server:
+        people = {who: await signed_in(server, who) for who in ("ann", "bob")}
+        await orders_reach_their_users(server, mine=MINE, **people)
+    shop = make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(shop) as found_there:
+        tables = found_there.execute(
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'trunkline'"
+        )
+        assert tables.fetchone() != (0,)
