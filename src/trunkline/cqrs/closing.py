@@ -7,6 +7,7 @@ from typing import Any
 
 from trunkline.cqrs.member import Member
 from trunkline.cqrs.scope import Scope
+from trunkline.cqrs.state_cache import StateCache
 from trunkline.errors import ConflictError, TrunklineError
 from trunkline.log.joint import JointTransaction
 from trunkline.model.message import Receipt
@@ -25,16 +26,24 @@ class BoundaryMovedError(ConflictError):
     code = "boundary-moved"
 
 
+class EpochMovedError(ConflictError):
+    """Report that a command was decided on a state from before the line was reset."""
+
+    code = "epoch-moved"
+
+
 class Closing:
     """Write what commands leave at their end.
 
     Args:
         table: Keeps keys and tags.
+        cache: Has the states that commands were decided on.
         is_exclusive: Whether nobody else can write while a command is decided.
     """
 
-    def __init__(self, table: CommandTable, *, is_exclusive: bool) -> None:
+    def __init__(self, table: CommandTable, cache: StateCache, *, is_exclusive: bool) -> None:
         self.table = table
+        self._cache = cache
         self._is_exclusive = is_exclusive
 
     async def close(
@@ -50,18 +59,28 @@ class Closing:
             Those that can't be stored, and why: the transaction must be undone then, as far as
             it is theirs.
         """
-        if refused := await self._keep_keys(transaction, members):
+        refused = await self._keep_keys(transaction, members)
+        if refused:
             return refused
         groups = [one.scope.unit.drafts for one in members if one.scope is not None]
         appending = [one for one, group in zip(members, groups, strict=True) if group]
         if not appending:
             return {}
-        outcomes = await transaction.append([group for group in groups if group])
+        is_last = not any(one.scope.has_marks for one in members if one.scope is not None)
+        guessed = any(one.scope.has_guessed for one in members if one.scope is not None)
+        drafts = [group for group in groups if group]
+        if is_last:
+            epoch = self._cache.epoch if guessed else ""
+            outcomes = await transaction.append_last(drafts, epoch=epoch)
+        else:
+            outcomes = await transaction.append(drafts)
         for member, outcome in zip(appending, outcomes, strict=True):
             if isinstance(outcome, TrunklineError):
                 refused[member] = outcome
             else:
                 member.receipts = outcome
+                if self._cache.adopt(outcome[0].epoch) and guessed:
+                    refused[member] = EpochMovedError("the line began anew: send it again")
         if not refused:
             await self._tag(transaction, appending, refused)
         return refused

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trunkline.channels.transaction import LineTransaction
 from trunkline.channels.wing import WingedBus
-from trunkline.cqrs.closing import BoundaryMovedError
+from trunkline.cqrs.closing import BoundaryMovedError, EpochMovedError
 from trunkline.cqrs.context import Context
 from trunkline.cqrs.frame import Frame
 from trunkline.cqrs.keys import fingerprint, kept
@@ -116,7 +116,7 @@ class CommandJob:
 
     def may_repeat(self, error: Exception) -> bool:
         """Tell whether to decide once more, because others were quicker."""
-        is_race = isinstance(error, (VersionConflictError, BoundaryMovedError))
+        is_race = isinstance(error, (VersionConflictError, BoundaryMovedError, EpochMovedError))
         if not is_race or self.ctx.attempt >= self.plan.max_attempts:
             return False
         self.ctx.attempt += 1

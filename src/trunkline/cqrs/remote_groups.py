@@ -15,7 +15,7 @@ from trunkline.cqrs.closing import Closing, KeyTakenError
 from trunkline.cqrs.member import Member
 from trunkline.cqrs.queue import Queue, own
 from trunkline.cqrs.scope import Commit, Scope, Stores
-from trunkline.log.joint import JointLog, JointTransaction
+from trunkline.log.joint import EarlyLossError, JointLog, JointTransaction
 from trunkline.model.channel import ChannelKey
 from trunkline.store.unit import UnitOfWork
 
@@ -128,13 +128,15 @@ class RemoteTurn:
         self._loop = asyncio.get_running_loop()
         self._ready: list[Member] = []
         self._left: list[Member] = []
+        self._is_quick = False
 
     async def attempt(self, members: Sequence[Member]) -> list[Member]:
         """Run members and commit; return those that must be run again, all being undone."""
         is_lone = len(members) == 1
         commit = Commit(self._stores, trusts_cache=is_lone and self._is_first)
+        is_quick = self._is_quick = is_lone and self._is_first and not members[0].job.is_alone
         try:
-            async with self._log.transaction() as transaction:
+            async with self._log.transaction(begins_late=is_quick) as transaction:
                 if any(one.job.is_urgent for one in members):
                     await transaction.take_tail()
                 if not is_lone:
@@ -149,6 +151,9 @@ class RemoteTurn:
             commit.give_up()
             self._groups.note(error)
             if self._is_first and not is_lone and getattr(error, "sqlstate", None):
+                return self._survivors()
+            if is_quick and isinstance(error, EarlyLossError):
+                # The connection had broken: once more on one that is looked at first.
                 return self._survivors()
             raise
         commit.settle()
@@ -196,8 +201,11 @@ class RemoteTurn:
         if not self._is_first:
             await transaction.undo_savepoint(_SAVEPOINT)
             member.fail(error)
-        elif scope.has_guessed and isinstance(error, Exception):
-            # It was decided on what was remembered: look before believing it.
+        elif isinstance(error, Exception) and (
+            scope.has_guessed or (self._is_quick and isinstance(error, EarlyLossError))
+        ):
+            # It was decided on what was remembered, or the connection had broken before it began:
+            # look before believing it.
             self._ready.append(member)
             raise _Spoiled
         elif scope.unit.writes == 0 or not isinstance(error, Exception):

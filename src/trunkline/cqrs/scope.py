@@ -59,6 +59,7 @@ class Commit:
     def __init__(self, stores: Stores, *, trusts_cache: bool = False) -> None:
         self.stores = stores
         self.trusts_cache = trusts_cache
+        self._epoch = stores.cache.epoch
         #: What was read of streams, before anything of this commit.
         self.tips: dict[ChannelKey, Tip] = {}
         #: States from which those are read on: remembered ones and snapshots.
@@ -89,7 +90,7 @@ class Commit:
             Stretch(channel, start.version if (start := self._starts.get(channel)) else 0)
             for channel in targets
         ]
-        tips = await transaction.tips(stretches)
+        tips = await self._tips(transaction, stretches)
         for stretch, tip in zip(stretches, tips, strict=True):
             self.tips[stretch.channel] = tip
 
@@ -118,8 +119,21 @@ class Commit:
         if known is not None:
             self._starts[channel] = known
             after = known.version
-        tip = self.tips[channel] = (await transaction.tips((Stretch(channel, after),)))[0]
+        tips = await self._tips(transaction, (Stretch(channel, after),))
+        tip = self.tips[channel] = tips[0]
         return tip
+
+    async def _tips(
+        self, transaction: JointTransaction, wanted: Sequence[Stretch]
+    ) -> Sequence[Tip]:
+        """Read the ends of streams; all of them when what is remembered is of another epoch."""
+        tips = await transaction.tips(wanted)
+        epoch = next((tip.epoch for tip in tips if tip.epoch), "")
+        if not self.stores.cache.adopt(epoch):
+            return tips
+        for stretch in wanted:
+            self._starts.pop(stretch.channel, None)
+        return await transaction.tips([Stretch(stretch.channel) for stretch in wanted])
 
     async def base(
         self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any]
@@ -156,6 +170,8 @@ class Commit:
     def settle(self) -> None:
         """Remember the states that were committed."""
         cache = self.stores.cache
+        if self._epoch not in ("", cache.epoch):
+            return  # the line began anew meanwhile: some may be from before
         for channel, (aggregate, base) in self.bases.items():
             if aggregate is None or not aggregate.is_immutable:
                 continue
@@ -245,6 +261,11 @@ class Scope:
             if one.draft.channel.site_id == site_id and query.finds(one.recorded.headers)
         ]
         return None if aggregate is None else aggregate.fold(None, events)
+
+    @property
+    def has_marks(self) -> bool:
+        """Tell whether something is to be checked or written once the events have their ids."""
+        return bool(self.conditions) or any(one.recorded.headers.tags for one in self.staged)
 
     # -- writing ------------------------------------------------------------------------------
 

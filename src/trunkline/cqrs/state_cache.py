@@ -27,6 +27,8 @@ class StateCache:
 
     def __init__(self, size: int = CACHED) -> None:
         self._size = size
+        #: The line's epoch they belong to; empty while it is not known.
+        self.epoch = ""
         self._states: OrderedDict[ChannelKey, Loaded] = OrderedDict()
 
     def get(self, channel: ChannelKey) -> Loaded | None:
@@ -45,6 +47,15 @@ class StateCache:
         self._states.move_to_end(channel)
         if len(self._states) > self._size:
             self._states.popitem(last=False)
+
+    def adopt(self, epoch: str) -> bool:
+        """Belong to an epoch; tell whether states of another one were forgotten."""
+        if not epoch or epoch == self.epoch:
+            return False
+        is_other, self.epoch = bool(self.epoch), epoch
+        if is_other:
+            self.clear()
+        return is_other
 
     def forget(self, channel: ChannelKey) -> None:
         """Forget a stream, for what is remembered proved wrong."""

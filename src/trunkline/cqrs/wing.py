@@ -114,7 +114,7 @@ class Commands:
         stores = self._stores = Stores(catalog, self._cache, table)
         queue = self._queue = Queue()
         is_local = database.dialect is Dialect.SQLITE
-        closing = Closing(table, is_exclusive=is_local)
+        closing = Closing(table, self._cache, is_exclusive=is_local)
         groups = (LocalGroups if is_local else RemoteGroups)(queue, log, stores, closing)
         self._sender = Sender(
             self._premises,

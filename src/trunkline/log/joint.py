@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
+from trunkline.errors import LogUnavailableError
 from trunkline.log.port import Group, Log, Outcome
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Record
@@ -33,10 +34,16 @@ class Tip(NamedTuple):
     Args:
         last_id: The newest message id, 0 for a stream that nothing was ever appended to.
         records: The messages asked for, in order.
+        epoch: The line's epoch; empty where nothing is stored.
     """
 
     last_id: int
     records: Sequence[Record] = ()
+    epoch: str = ""
+
+
+class EarlyLossError(LogUnavailableError):
+    """Report a connection that broke where nothing had begun, so that trying again is safe."""
 
 
 class JointTransaction(Transaction, Protocol):
@@ -78,6 +85,18 @@ class JointTransaction(Transaction, Protocol):
 
         Returns:
             As for :meth:`trunkline.log.port.Log.append`.
+        """
+
+    async def append_last(self, groups: Sequence[Group], *, epoch: str = "") -> Sequence[Outcome]:
+        """Append, and let nothing follow but the commit, which may be done with it.
+
+        Args:
+            groups: As for :meth:`append`.
+            epoch: What the line's must be for the commit to be done; empty for any. In another
+                one the groups are refused, or the receipts tell.
+
+        Returns:
+            As for :meth:`append`.
         """
 
 
@@ -125,8 +144,15 @@ class JointLog(Log):
         """
 
     @abstractmethod
-    def transaction(self) -> AbstractAsyncContextManager[JointTransaction]:
+    def transaction(
+        self, *, begins_late: bool = False
+    ) -> AbstractAsyncContextManager[JointTransaction]:
         """Begin a transaction; leaving it commits, leaving it with an error rolls back.
+
+        Args:
+            begins_late: Whether it may begin with its first statement, so that one without any
+                before :meth:`JointTransaction.append_last` can be done at once. A connection
+                that broke meanwhile is then noticed late, too.
 
         Raises:
             LogError: The transaction could not be had, or not be committed; nothing was stored.

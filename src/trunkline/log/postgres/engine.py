@@ -189,9 +189,11 @@ class PostgresLog(JointLog):
         """Return the database, while the log is open."""
         return self._open_parts().joint.database
 
-    def transaction(self) -> AbstractAsyncContextManager[JointPostgresTransaction]:
+    def transaction(
+        self, *, begins_late: bool = False
+    ) -> AbstractAsyncContextManager[JointPostgresTransaction]:
         """Begin a transaction that can append at its end."""
-        return self._open_parts().joint.begin()
+        return self._open_parts().joint.begin(is_late=begins_late)
 
     async def read(self, channel: ChannelKey, after: int, limit: int = PAGE_SIZE) -> Page:
         """Return messages of one channel with ids above *after*."""

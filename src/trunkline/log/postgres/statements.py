@@ -14,14 +14,29 @@ from trunkline.log.port import PAGE_BYTES
 _ANSWER: Final = "SELECT {schema}."
 
 
-def _call(function: str, count: int) -> str:
-    return f"{function}({', '.join(f'${number}' for number in range(1, count + 1))})"
+def _call(function: str, count: int, after: int = 0) -> str:
+    return f"{function}({', '.join(f'${after + number}' for number in range(1, count + 1))})"
 
 
 APPEND_ONE: Final = _ANSWER + _call("append_one_v1", 14)
 APPEND: Final = _ANSWER + _call("append_v1", 16)
 APPEND_IF: Final = _ANSWER + _call("append_if_v1", 22)
 APPEND_NEXT: Final = _ANSWER + _call("append_next_v1", 11)
+
+
+#: $12 is the epoch that the line must be at, or empty.
+APPEND_SURE: Final = _ANSWER + _call("append_sure_v1", 12)
+
+
+def append_after(write: str, count: int) -> str:
+    """Return a statement that runs a write with so many values, then APPEND_NEXT or nothing."""
+    return (
+        f"WITH trunkline_write AS ({write} RETURNING 1), trunkline_written AS MATERIALIZED "
+        f"(SELECT count(*) FROM trunkline_write) {_ANSWER}{_call('append_sure_v1', 12, count)} "
+        "FROM trunkline_written"
+    )
+
+
 SETTLE: Final = _ANSWER + _call("settle_v1", 4)
 TRIM: Final = "SELECT {schema}." + _call("trim_v1", 5)
 SWEEP: Final = "SELECT {schema}." + _call("sweep_v1", 5)
@@ -43,7 +58,10 @@ PICK: Final = (
     "m.headers FROM {schema}.message m JOIN {schema}.channel c USING (channel_id) "
     "WHERE m.global_id = ANY($1::bigint[]) AND m.message_id > c.floor ORDER BY m.global_id"
 )
-_TIP: Final = "c.last_id, m.global_id, m.message_id, m.published_at, m.data, m.audience, m.headers"
+_TIP: Final = (
+    "c.last_id, m.global_id, m.message_id, m.published_at, m.data, m.audience, m.headers, "
+    "(SELECT l.epoch FROM {schema}.line l)"
+)
 #: $1 site, $2 name, $3 after.
 TIP: Final = (
     f"SELECT 1::bigint, {_TIP} FROM {{schema}}.channel c "

@@ -36,6 +36,11 @@ class JointSQLiteTransaction(SQLiteTransaction):
         self._join()
         return self._placement.admit(groups)
 
+    async def append_last(self, groups: Sequence[Group], *, epoch: str = "") -> Sequence[Outcome]:
+        """Append at the end of the transaction."""
+        del epoch  # it can't have moved since the states were read
+        return await self.append(groups)
+
     async def tips(self, wanted: Sequence[Stretch]) -> Sequence[Tip]:
         """Return the ends of streams; one that nobody wrote to since costs no statement."""
         self._join()

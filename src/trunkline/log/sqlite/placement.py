@@ -61,7 +61,7 @@ class Placement:
             self._begin()
         entry = self._books.entry(wanted.channel, Kind.STREAM)
         if entry.last_id <= wanted.after:
-            return Tip(entry.last_id)
+            return Tip(entry.last_id, epoch=self._books.epoch)
         rows = connection.execute(sql.CHANNEL_ROWS, (entry.ident, wanted.after, -1))
         return Tip(
             entry.last_id,
@@ -69,6 +69,7 @@ class Placement:
                 Record(wanted.channel, row[2], row[0], row[3], row[4], row[5], row[6])
                 for row in rows
             ],
+            self._books.epoch,
         )
 
     def pick(self, connection: sqlite3.Connection, global_ids: Sequence[int]) -> list[Record]:

@@ -75,6 +75,8 @@ class Database:
             "application_name": "trunkline",
             "idle_in_transaction_session_timeout": _milliseconds(self.address.idle_timeout),
             "jit": "off",
+            # What is done by a statement alone is done as in our transactions.
+            "default_transaction_isolation": "read committed",
             **(given.get("server_settings") or {}),
         }
         return {**given, "server_settings": settings}

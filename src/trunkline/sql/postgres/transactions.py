@@ -33,12 +33,17 @@ class PostgresTransaction:
 
     Args:
         connection: A connection inside a transaction.
+        has_begun: Whether it is; otherwise the first statement begins it.
+
+    Attributes:
+        has_begun: Whether there is anything to commit or undo.
     """
 
     dialect = Dialect.POSTGRES
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, has_begun: bool = True) -> None:
         self._connection = connection
+        self.has_begun = has_begun
         self._left: list[tuple[str, list[Sequence[Any]]]] = []
 
     @property
@@ -48,7 +53,7 @@ class PostgresTransaction:
 
     async def execute(self, statement: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched."""
-        if self._left:
+        if self._left or not self.has_begun:
             await self.flush()
         status: str = await self._connection.execute(statement, *values)
         count = status.rpartition(" ")[2]
@@ -56,13 +61,13 @@ class PostgresTransaction:
 
     async def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of values."""
-        if self._left:
+        if self._left or not self.has_begun:
             await self.flush()
         await self._connection.executemany(statement, rows)
 
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows."""
-        if self._left:
+        if self._left or not self.has_begun:
             await self.flush()
         found: Sequence[Row] = await self._connection.fetch(statement, *values)
         return found
@@ -74,8 +79,16 @@ class PostgresTransaction:
         else:
             self._left.append((statement, [values]))
 
+    @property
+    def has_left(self) -> bool:
+        """Tell whether there is something to flush."""
+        return bool(self._left)
+
     async def flush(self) -> None:
-        """Run what was left, in the order given."""
+        """Run what was left, in the order given; from here on the transaction has begun."""
+        if not self.has_begun:
+            self.has_begun = True
+            await _begin(self._connection)
         left, self._left = self._left, []
         for statement, rows in left:
             if len(rows) == 1:
@@ -146,13 +159,16 @@ class PostgresDatabase:
         return opened
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Connection]:
+    async def borrow(self, *, is_late: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection inside a transaction, which whoever leaves commits before.
+
+        Args:
+            is_late: Whether whoever borrows begins it.
 
         Raises:
             LogError: The server stayed away for as long as patience lasts.
         """
-        connection = await self._pool.lend(_begin)
+        connection = await self._pool.lend(_leave if is_late else _begin)
         is_sound = False
         try:
             yield connection
@@ -225,6 +241,10 @@ async def commit(connection: Connection, address: Address) -> None:
 
 async def _begin(connection: Connection) -> None:
     await connection.execute(_BEGIN)
+
+
+async def _leave(connection: Connection) -> None:
+    """Leave a connection as it is."""
 
 
 async def _roll_back(connection: Connection) -> bool:
