@@ -11,6 +11,7 @@ import ast
 import asyncio
 import contextlib
 import inspect
+import logging
 import os
 import re
 import shlex
@@ -42,8 +43,9 @@ def set_up(namespace: dict[str, Any]) -> None:
 
 
 def tear_down(namespace: dict[str, Any]) -> None:
-    """Close the loop and remove the directory."""
+    """Close the loop, remove the directory, and let our loggers speak again."""
     namespace[RUNNER].close()
+    logging.getLogger("trunkline").setLevel(logging.NOTSET)
     shutil.rmtree(namespace[DIRECTORY])
 
 
