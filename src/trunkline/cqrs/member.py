@@ -100,18 +100,18 @@ class Member:
                 scope = await self._turn
             except asyncio.CancelledError as error:
                 if self._turn.done() and not self._turn.cancelled():
-                    self._done.set_result(error)  # the turn came at the same moment
+                    self._end(error)  # the turn came at the same moment
                 raise
             working.add(self.task)
             try:
                 await self.job.run(scope)
             except Exception as error:  # noqa: BLE001 - the leader tells what becomes of it
-                self._done.set_result(error)
+                self._end(error)
             except BaseException as error:
-                self._done.set_result(error)
+                self._end(error)
                 raise
             else:
-                self._done.set_result(None)
+                self._end(None)
             finally:
                 working.discard(self.task)
             try:
@@ -125,6 +125,11 @@ class Member:
                 raise verdict
             self._is_told = False
             self._verdict = self._loop.create_future()
+
+    def _end(self, error: BaseException | None) -> None:
+        """Tell the leader how a run ended, unless it was cancelled and listens no more."""
+        if not self._done.done():
+            self._done.set_result(error)
 
     async def _until_told(self) -> None:
         """Wait for the verdict, though cancelled: the commit goes on, and its end matters."""
