@@ -10,58 +10,32 @@
  */
 
 import { Connection } from "./trunkline/connection.js";
+import { Events } from "./trunkline/events.js";
 import { isPattern, matcher, parsePosition, Place } from "./trunkline/ledger.js";
 import { Presences } from "./trunkline/presences.js";
-import { identifier, surroundings, TrunklineError } from "./trunkline/surroundings.js";
+import { identifier, remembered, surroundings, TrunklineError } from "./trunkline/surroundings.js";
+import { choose, DEFAULT_ORDER, SHARED } from "./trunkline/transports.js";
 import { nameOf, Watches } from "./trunkline/watches.js";
-import { WebSocketTransport } from "./trunkline/websocket.js";
 
 export { TrunklineError };
-
-const needsFetch = (env) => typeof env.fetch === "function";
-// What most pages never need is loaded when it is.
-const SSE = {
-  transport: "sse",
-  supported: needsFetch,
-  load: () => import("./trunkline/sse.js").then((module) => module.SseTransport),
-};
-const POLL = {
-  transport: "polling",
-  supported: needsFetch,
-  load: () => import("./trunkline/poll.js").then((module) => module.PollTransport),
-};
-const LONG_POLL = {
-  transport: "long-polling",
-  supported: needsFetch,
-  load: () => import("./trunkline/poll.js").then((module) => module.LongPollTransport),
-};
-const SHARED = {
-  transport: "shared",
-  supported: (env) => Boolean(env.locks && env.BroadcastChannel),
-  load: () => import("./trunkline/tabs.js").then((module) => module.TabTransport),
-};
-const TRANSPORTS = [WebSocketTransport, SSE, LONG_POLL, POLL];
-const DEFAULT_ORDER = ["websocket", "sse", "long-polling"];
-const EVENTS = ["status", "gap", "message", "error", "refused", "position"];
-const LOGGED = 100; // what is kept for diagnostics
 
 /** A connection to one gateway, shared by any number of subscriptions. */
 export class Trunkline {
   #env;
   #connection;
-  #listeners = new Map(EVENTS.map((name) => [name, new Set()]));
+  #events;
   #subs = new Set();
   #fresh = new Set(); // subscribed in this turn, not yet handed to the connection
-  #watches = new Watches((callback, value) => this.#call(callback, value));
+  #watches = new Watches((callback, value) => this.#events.call(callback, value));
   #beginning = new Map(); // watched in this turn, not yet asked for
-  #presences = new Presences((callback, value) => this.#call(callback, value));
+  #presences = new Presences((callback, value) => this.#events.call(callback, value));
   #secret = null;
   #isClosed = false;
   #halt = null; // "paused" or "stopped"
-  #log = [];
 
   constructor(base = "/", options = {}) {
     this.#env = { ...surroundings(), ...options.env };
+    this.#events = new Events(this.#env);
     const root = new URL(base.endsWith("/") ? base : `${base}/`, this.#env.location());
     // Tabs share a connection only where the browser can say which of them leads.
     const share = options.share && SHARED.supported(this.#env) && `trunkline.v1 ${options.share} ${root.href}`;
@@ -240,10 +214,7 @@ export class Trunkline {
 
   /** Hear an event; returns a function that stops it. */
   on(name, listener) {
-    const listeners = this.#listeners.get(name);
-    if (!listeners) throw new TypeError(`no event ${name}: there are ${EVENTS.join(", ")}`);
-    listeners.add(listener);
-    return () => listeners.delete(listener);
+    return this.#events.on(name, listener);
   }
 
   /** Drop the connection and resume: at once, or `after` so many milliseconds. */
@@ -284,7 +255,7 @@ export class Trunkline {
   diagnostics() {
     const { status, transport, clientId } = this;
     const subscriptions = [...this.#subs].map(({ name, place }) => ({ channel: name, position: place.text }));
-    return { status, transport, clientId, subscriptions, watches: this.#watches.named, log: [...this.#log] };
+    return { status, transport, clientId, subscriptions, watches: this.#watches.named, log: this.#events.log };
   }
 
   /** End the line for good. */
@@ -341,19 +312,19 @@ export class Trunkline {
         this.#fresh.clear();
         return [...this.#subs];
       },
-      changed: (change) => this.#emit("status", change),
-      failed: (error) => this.#emit("error", error),
+      changed: (change) => this.#events.emit("status", change),
+      failed: (error) => this.#events.emit("error", error),
       ready: (subs, position) => {
         const parsed = parsePosition(position);
         if (parsed) for (const sub of subs) sub.place.anchor(parsed);
-        this.#emit("position", this);
+        this.#events.emit("position", this);
       },
       position: (position, subs) => {
         const parsed = parsePosition(position);
         for (const { place } of subs) {
           if (place.epoch === parsed?.epoch) place.move(parsed.globalId);
         }
-        this.#emit("position", this);
+        this.#events.emit("position", this);
       },
       message: (message, subs, scope) => this.#deliver(message, subs, scope),
       gap: (notice, subs) => this.#gap(notice, subs),
@@ -364,12 +335,12 @@ export class Trunkline {
       },
       presence: ({ channels, refused = [] }) => {
         for (const one of channels) this.#presences.take(one);
-        for (const refusal of refused) this.#emit("refused", refusal);
+        for (const refusal of refused) this.#events.emit("refused", refusal);
         this.#presences.refuse(refused);
       },
       entity: (frame) => this.#watches.take(frame),
       unwatched: (refusals) => {
-        for (const refusal of refusals) this.#emit("refused", refusal);
+        for (const refusal of refusals) this.#events.emit("refused", refusal);
         this.#watches.refuse(refusals);
       },
     };
@@ -400,9 +371,9 @@ export class Trunkline {
 
   /** Have a message, gap or refusal heard: by all, then by the subscriptions it is for. */
   #hand(kind, value, subs) {
-    this.#emit(kind, value);
+    this.#events.emit(kind, value);
     const name = { message: "callback", gap: "onGap", refused: "onRefused" }[kind];
-    for (const sub of subs) if (sub[name] && this.#subs.has(sub)) this.#call(sub[name], value);
+    for (const sub of subs) if (sub[name] && this.#subs.has(sub)) this.#events.call(sub[name], value);
   }
 
   #gap({ reason, channels = [], position = null }, subs) {
@@ -421,52 +392,4 @@ export class Trunkline {
       this.#hand("refused", refusal, [...subs].filter((sub) => sub.name === refusal.channel));
     }
   }
-
-  #emit(name, value) {
-    const listeners = this.#listeners.get(name);
-    if (name !== "message" && name !== "position") {
-      this.#log.push({ at: this.#env.now(), event: name, detail: value instanceof Error ? String(value) : value });
-      if (this.#log.length > LOGGED) this.#log.shift();
-    }
-    for (const listener of [...listeners]) this.#call(listener, value);
-    if (name === "error" && listeners.size === 0) this.#env.report(value);
-  }
-
-  /** Call a user's function; what it throws stops nobody else. */
-  #call(callback, value) {
-    try {
-      const result = callback(value);
-      result?.then?.(null, (error) => this.#env.report(error));
-    } catch (error) {
-      this.#env.report(error);
-    }
-  }
-}
-
-/** Return the client id that all tabs of a shared line have: one connection is one client. */
-function remembered(env, share) {
-  const fresh = identifier(env.random);
-  try {
-    const known = env.storage().getItem(share);
-    if (!known) env.storage().setItem(share, fresh);
-    return known ?? fresh;
-  } catch {
-    return fresh; // the browser keeps nothing for this page
-  }
-}
-
-/** Return the transports that work here, by name, in the order wanted. */
-function choose(wanted, env) {
-  const found = new Map();
-  for (const entry of wanted) {
-    const kind =
-      typeof entry === "string" ? TRANSPORTS.find((one) => one.transport === entry) : entry;
-    if (!kind) {
-      const names = TRANSPORTS.map((one) => one.transport).join(", ");
-      throw new TypeError(`no transport ${entry}: there are ${names}`);
-    }
-    if (kind.supported(env)) found.set(kind.transport, kind);
-  }
-  if (found.size === 0) throw new TrunklineError("no transport works here", { code: "unsupported" });
-  return found;
 }

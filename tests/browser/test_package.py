@@ -118,7 +118,7 @@ def test_its_types_are_checked_by_typescript(project: Path, node_modules: Path) 
 def test_what_a_page_loads_is_small(project: Path, node_modules: Path) -> None:
     (project / "page.js").write_text('export { Trunkline } from "trunkline";\n')
     binary = next((node_modules / "@esbuild").glob("*/bin/esbuild"))
-    outside = [f"--external:./trunkline/{name}.js" for name in ("sse", "poll", "tabs")]
+    outside = [f"--external:./{name}.js" for name in ("sse", "poll", "tabs")]
     done = subprocess.run(
         [binary, "page.js", "--bundle", "--minify", "--format=esm", *outside],
         cwd=project,

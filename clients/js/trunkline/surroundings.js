@@ -65,3 +65,15 @@ export async function problem(response) {
     return fallback;
   }
 }
+
+/** Return the client id that all tabs of a shared line have: one connection is one client. */
+export function remembered(env, share) {
+  const fresh = identifier(env.random);
+  try {
+    const known = env.storage().getItem(share);
+    if (!known) env.storage().setItem(share, fresh);
+    return known ?? fresh;
+  } catch {
+    return fresh; // the browser keeps nothing for this page
+  }
+}
