@@ -100,6 +100,22 @@ for (const [build, Trunkline] of Object.entries(builds)) {
   }
 }
 
+for (const transport of transports.filter((name) => !name.includes("polling"))) {
+  test(`${transport}: presence alone keeps a line live`, { skip }, async () => {
+    const { Trunkline } = globalThis.trunkline;
+    const make = (pollInterval) => new Trunkline(url, { transports: [transport], pollInterval });
+    const [line, other] = [make(1_000), make(5_000)];
+    const there = [];
+    line.presence("/room/alone", ({ members }) => there.push(members.map((one) => one.client_id).join()));
+    await until(() => line.status === "live" && there.at(-1) === "", "nobody");
+    other.subscribe("/room/alone", () => {});
+    await until(() => there.at(-1) === other.clientId, "the other");
+    other.close();
+    await until(() => there.at(-1) === "", "nobody again");
+    line.close();
+  });
+}
+
 test("the global gives its name back", () => {
   const mine = globalThis.trunkline;
   const before = new Function(`const known = { other: true }; globalThis.trunkline = known; ${classic}; return known;`)();

@@ -82,8 +82,12 @@ export class PresencePoll {
   #timer = null;
   #isClosed = false;
 
-  constructor(context) {
+  #isAlone;
+
+  /** @param {() => boolean} isAlone whether nothing else shows that the transport works */
+  constructor(context, isAlone = () => false) {
     this.#context = context;
+    this.#isAlone = isAlone;
   }
 
   /** Ask now, and from then on. */
@@ -104,6 +108,10 @@ export class PresencePoll {
     for (const name of this.#context.follows()) url.searchParams.append("channel", name);
     const response = await env.fetch(url.href, { headers, credentials, cache: "no-store" });
     if (this.#isClosed) return;
+    if (this.#isAlone()) {
+      sink.heard();
+      sink.up();
+    }
     if (response.status === 403) {
       const { code, detail } = await this.#context.problem(response);
       sink.presence({ channels: [], refused: this.#context.follows().map((channel) => ({ channel, code, detail })) });

@@ -33,7 +33,7 @@ export class SseTransport {
     this.#context = context;
     this.#sink = context.sink;
     this.#watches = context.watches ?? (() => []);
-    this.#presence = new PresencePoll(context);
+    this.#presence = new PresencePoll(context, () => this.#streams.size === 0);
   }
 
   /** Open streams for these subscriptions, and for the entities. */
