@@ -60,7 +60,6 @@ class EventWriter:
         ctx = frame.ctx
         at, stream = self._clock.now(), channel.name
         causation = ctx.causation if cause is None else cause.headers.id
-        command, correlation, actor = ctx.command_id, ctx.correlation, ctx.actor
         domain, kind, text = frame.plan.domain.name, None, None
         found: list[tuple[Recorded[Any], Draft]] = []
         for event in events:
@@ -72,13 +71,13 @@ class EventWriter:
             header = Header(
                 name=kind.name if kind.is_fixed else kind.name_of(checked),
                 v=kind.version,
-                id=f"{command}.{number}",
-                command=command,
+                id=f"{ctx.command_id}.{number}",
+                command=ctx.command_id,
                 causation=causation,
-                correlation=correlation,
+                correlation=ctx.correlation,
                 domain=domain,
                 at=at,
-                actor=actor,
+                actor=ctx.actor,
                 type=None if kind.is_fixed else kind.name,
                 tags=kind.tags_of(checked) if kind.tags else (),
             )
