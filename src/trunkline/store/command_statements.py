@@ -23,7 +23,6 @@ class CommandStatements(msgspec.Struct, frozen=True, kw_only=True):
 
     find_snapshots: str
     save_snapshot: str
-    drop_snapshots: str
 
     add_tag: str
     #: site, first tag, after, types (JSON or array), all tags (likewise), how many those are.
@@ -56,7 +55,6 @@ def _sqlite() -> CommandStatements:
         save_snapshot="INSERT INTO trunkline_snapshot VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (site_id, stream) DO UPDATE SET version = excluded.version, "
         "format = excluded.format, state = excluded.state",
-        drop_snapshots="DELETE FROM trunkline_snapshot",
         add_tag="INSERT INTO trunkline_tag VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         tagged="SELECT a.global_id FROM trunkline_tag a WHERE a.site_id = ? AND a.tag = ? "
         "AND a.global_id > ? AND (? = '[]' OR a.type IN (SELECT value FROM json_each(?))) "
@@ -82,7 +80,6 @@ def _postgres(p: str) -> CommandStatements:
         save_snapshot=f"INSERT INTO {p}trunkline_snapshot VALUES ($1, $2, $3, $4, $5) "
         "ON CONFLICT (site_id, stream) DO UPDATE SET version = excluded.version, "
         "format = excluded.format, state = excluded.state",
-        drop_snapshots=f"DELETE FROM {p}trunkline_snapshot",
         add_tag=f"INSERT INTO {p}trunkline_tag VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         tagged=f"SELECT a.global_id FROM {p}trunkline_tag a WHERE a.site_id = $1 AND a.tag = $2 "
         "AND a.global_id > $3 AND (cardinality($4::text[]) = 0 OR a.type = ANY($4::text[])) "
