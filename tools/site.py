@@ -28,7 +28,7 @@ OUTSIDE = {
 #: The order of the pages; a page that is named nowhere comes at the end of the guides.
 GUIDES = "Guides"
 ORDER: dict[str, list[str]] = {
-    "Start": ["README.md", "overview.md", "tutorial.md", "guarantees.md"],
+    "Start": ["README.md", "overview.md", "tutorial.md", "tutorial-user.md", "guarantees.md"],
     GUIDES: [
         "transactions.md",
         "consumers.md",
