@@ -126,7 +126,7 @@ class LineMiddleware:
     def _is_ours(self, path: str) -> bool:
         if self._path:
             return path.startswith(self._path + "/")
-        return path.startswith(("/message-bus/", "/trunkline/")) or path == "/trunkline.js"
+        return path.startswith(("/message-bus/", "/trunkline/", "/trunkline."))
 
 
 def status_line(status: int) -> str:
