@@ -31,6 +31,8 @@ ROWS = {
     "waking": ("Wake-up in another process", "waking"),
     "guests": ("Publishing inside guests' transactions", "guests"),
     "consumer": ("Durable consumer", "consumer"),
+    "commands": ("Commands", "commands"),
+    "after": ("What follows from events", "after"),
     "entities": ("Entities", "entities"),
     "webhooks": ("Webhooks", "webhooks"),
 }
