@@ -6,9 +6,17 @@ import asyncio
 
 import pytest
 
-from tests.log.nats_line import Ledger, draft, opened
+from tests.log.nats_line import KEEP_ALL, Ledger, draft, opened
+from trunkline.log.nats.address import parse_address
+from trunkline.log.nats.connection import connect
+from trunkline.log.nats.courier import Courier
+from trunkline.log.nats.finding import Finder
+from trunkline.log.nats.jetstream import JetStream
+from trunkline.log.nats.line import Line
+from trunkline.log.retention import Retention
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest
+from trunkline.runtime.clock import SystemClock
 from trunkline.testing.contracts.support import append, eventually, whole_channel, whole_line
 from trunkline.testing.faults import FaultProxy, SteppedClock
 from trunkline.testing.nats_server import NatsServer
@@ -83,6 +91,67 @@ async def test_a_writer_begins_no_earlier_than_the_line_is(server):
             (own,) = await whole_channel(log, "/behind")
             (other,) = await whole_channel(log, "/ahead")
             assert own.published_at >= other.published_at
+
+
+class BusyJetStream(JetStream):
+    """Ask the server, and let something happen before its answer is there."""
+
+    def meanwhile(self):
+        """Do nothing yet."""
+
+    async def direct(self, stream, body):
+        found = await super().direct(stream, body)
+        self.meanwhile()
+        return found
+
+
+async def test_what_is_stamped_while_a_writer_asks_for_the_time_stays_known(server):
+    """Or its next message would be stamped before one that it says it heard of."""
+    async with (
+        opened(server.url, line="busy") as log,
+        opened(server.url, line="busy") as other,
+    ):
+        await append(log, [draft("/log", 1)])
+        await append(other, [draft("/other", 1)])
+        (last,) = await append(log, [draft("/log", 2)])
+    address, clock = parse_address(server.url, {"line": "busy"}), SystemClock()
+    wire = await connect(address, lost=lambda: None, found=lambda: None)
+    courier = Courier(wire, clock)
+    try:
+        await courier.open()
+        jet = BusyJetStream(courier, address.api_prefix)
+        line = Line(address, courier=courier, jet=jet, retention=Retention(KEEP_ALL), clock=clock)
+        await line.open()
+        era, later = line.era, clock.now() + HOUR
+        jet.meanwhile = lambda: era.advance(last.global_id + 1, later)
+        await Finder(jet).catch_up(era)
+        assert era.heard == last.global_id + 1
+        assert era.at == later
+    finally:
+        courier.close()
+        await wire.close()
+
+
+async def test_a_reader_that_waited_at_the_head_turns_no_time_back(server):
+    """A page without messages tells nothing of how late it is where it ends."""
+    async with (
+        FaultProxy(server.port) as proxy,
+        opened(server.url, line="tail", clock=clock(HOUR)) as ahead,
+        opened(f"nats://127.0.0.1:{proxy.port}", line="tail") as log,
+        opened(server.url, line="tail") as reader,
+    ):
+        await append(log, [draft("/behind", "known")])
+        proxy.freeze(requests=False)
+        (ahead_of,) = await append(ahead, [draft("/ahead", 1)])
+        page = await reader.read_all(ahead_of.global_id)
+        assert not page.records
+        late = asyncio.create_task(append(log, [draft("/behind", "late")]))
+        await eventually(lambda: proxy.held > 0)
+        proxy.heal()
+        await late
+        (before,) = await whole_channel(ahead, "/ahead")
+        (one,) = (await reader.read_all(page.upto)).records
+        assert one.published_at >= before.published_at
 
 
 @pytest.mark.parametrize("limit", [1, 20])

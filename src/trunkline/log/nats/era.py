@@ -256,8 +256,16 @@ class Era:
         """Tell whether somebody else stored what was not heard of yet."""
         return bool(self._ahead)
 
-    def hear_all(self, seq: int) -> None:
-        """Note that no message up to *seq* is newer than :attr:`at`."""
+    def hear_all(self, seq: int, at: float) -> None:
+        """Note that a message *seq* exists, or that none does, and how late it is there.
+
+        Args:
+            seq: Its global id.
+            at: The latest time of all messages up to it. Others may have come while that was
+                asked for, so neither the number nor the time ever falls.
+        """
+        self.at = max(self.at, at)
+        self.head = max(self.head, seq)
         self.heard = max(self.heard, seq)
         self.is_timed = True
         self._ahead = {one for one in self._ahead if one > self.heard}

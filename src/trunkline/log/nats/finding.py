@@ -72,11 +72,9 @@ class Finder:
         last = await self._jet.last(era.stream, era.everything)
         sheet = None if last is None else sheet_of(last.seq, last.header)
         if sheet is None:
-            era.hear_all(0)
+            era.hear_all(0, 0.0)
             return
-        era.at = max(era.at, await self.time_of(era, sheet))
-        era.head = max(era.head, sheet.seq)
-        era.hear_all(sheet.seq)
+        era.hear_all(sheet.seq, await self.time_of(era, sheet))
 
     async def time_of(self, era: Era, sheet: Sheet) -> float:
         """Return how late it is on the line at a message: no message up to it is newer.

@@ -190,9 +190,10 @@ class Pages:
         kept, is_whole = cut(records, limit)
         head = max(era.head, stretch.upto)
         upto = stretch.upto if is_whole else kept[-1].global_id
-        self._times[era.epoch, interest, upto] = at if is_whole else kept[-1].published_at
-        if len(self._times) > MAX_PLACES:
-            self._times.popitem(last=False)
+        if at:  # without a message, and without a page before, nothing is known of the time here
+            self._times[era.epoch, interest, upto] = at if is_whole else kept[-1].published_at
+            if len(self._times) > MAX_PLACES:
+                self._times.popitem(last=False)
         return Page(kept, floor, head, upto, era.epoch)
 
     async def _time(
