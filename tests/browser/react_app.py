@@ -47,8 +47,8 @@ CLASSIC = (
 <script src="/trunkline.global.js"></script>
 <script>
   window.got = [];
-  window.library = trunkline.noConflict();
-  window.line = new library.Trunkline("/", { share: "classic" });
+  window.kept = trunkline.noConflict();
+  window.line = new kept.Trunkline("/", { share: "classic" });
   line.subscribe("/room", (message) => got.push(message.data), { position: "0" });
   window.shown = [];
   line.watch("things", "1", ({ value }) => shown.push(value));
