@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import anyio
@@ -111,7 +112,7 @@ STREAMS = ("text/event-stream",)
 @example("POST", "/message-bus/x/poll", b"", [], b"/a=99999999999999999999")
 @example("GET", "/sse", b"channel=/a&channel=" + b"x" * 500, [], b"")
 def test_no_request_is_answered_with_a_5xx(method, path, query, headers, body):
-    anyio.run(one_request, method, path, query, headers, body)
+    asyncio.run(one_request(method, path, query, headers, body))
 
 
 async def one_request(method, path, query, headers, body):
@@ -175,7 +176,7 @@ class Records(logging.Handler):
 @settings(max_examples=150)
 @given(st.lists(st.text(max_size=80) | JSON.map(lambda v: encoded(v).decode()), max_size=5))
 def test_no_text_on_a_socket_is_a_failure(texts):
-    anyio.run(one_socket, texts)
+    asyncio.run(one_socket(texts))
 
 
 async def one_socket(texts):

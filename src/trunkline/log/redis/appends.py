@@ -7,7 +7,8 @@ stored twice.
 
 One reply remembered is one turn in flight. So there are two lanes, publishers of their own to the
 server, which take turns on one connection: while it stores the turn of one, this process works on
-that of the other.
+that of the other. Where that connection breaks under both, the later turn waits until the earlier
+one is settled, so that what was queued first is still stored first.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ SHARED_FROM: Final = 16
 class Lane:
     """Be a publisher in the server's eyes, with one turn in flight."""
 
-    __slots__ = ("number", "token")
+    __slots__ = ("is_retrying", "number", "settled", "token")
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.number = 0
+        self.is_retrying = False
+        self.settled = asyncio.Event()
 
 
 class Request:
@@ -102,8 +105,13 @@ class Appends:
         self._news = asyncio.Event()
         self._trouble: LogError | None = None
         self._closing = False
+        self._in_flight: deque[Lane] = deque()
         self.lanes = [Lane() for _ in range(LANES)]
-        self.in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many turns are on their way."""
+        return len(self._in_flight)
 
     def put(self, groups: Sequence[Group]) -> asyncio.Future[Sequence[Outcome]]:
         """Queue a call's groups; the future gets its outcomes.
@@ -135,12 +143,13 @@ class Appends:
     async def _run(self, lane: Lane) -> None:
         while True:
             while self._queue:
-                self.in_flight += 1
+                self._in_flight.append(lane)
                 await self._store(lane, self._take())
-                self.in_flight -= 1
+                self._in_flight.remove(lane)
+                lane.settled.set()
                 # Those who were answered queue again before the next turn is taken.
                 await asyncio.sleep(0)
-            if not self.in_flight:
+            if not self._in_flight:
                 await self._link.rest()
             if self._queue:
                 continue
@@ -176,9 +185,11 @@ class Appends:
 
     async def _store(self, lane: Lane, taken: list[Request]) -> None:
         lane.number += 1
+        lane.is_retrying = False
+        lane.settled.clear()
         try:
             turn = self._layout.encode([one.groups for one in taken], lane.token, lane.number)
-            await self._send(taken, turn)
+            await self._send(lane, taken, turn)
         except asyncio.CancelledError:
             self._fail(taken, LineClosedError("this log was closed while it stored this"))
             raise
@@ -191,13 +202,14 @@ class Appends:
         finally:
             self._waiting -= sum(one.count for one in taken)
 
-    async def _send(self, taken: list[Request], turn: EncodedTurn) -> None:
+    async def _send(self, lane: Lane, taken: list[Request], turn: EncodedTurn) -> None:
         """Send a turn until it is settled or its time is over."""
         deadline = taken[0].since + self._tuning.queue_timeout
         backoff = Backoff(first=0.02, limit=0.5)
         doubtful = False
         while True:
             is_sent = False
+            await self._wait_for_older(lane)
             try:
                 if self._trouble is not None:
                     await self._link.reach()
@@ -209,12 +221,17 @@ class Appends:
                 if not is_passing(error) or self._clock.monotonic() >= deadline:
                     raise _given_up(fault, is_doubtful=doubtful) from error
                 self._trouble = fault
+                lane.is_retrying = True
             else:
                 self._trouble = None
                 self._answer(taken, turn.outcomes(reply))
                 return
             await self._link.drop()
             await asyncio.sleep(backoff.next_delay())
+
+    async def _wait_for_older(self, lane: Lane) -> None:
+        while (older := self._in_flight[0]) is not lane and (older.is_retrying or lane.is_retrying):
+            await older.settled.wait()
 
     def _answer(self, taken: list[Request], outcomes: list[list[Outcome]]) -> None:
         for request, mine in zip(taken, outcomes, strict=True):
