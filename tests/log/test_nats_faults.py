@@ -13,6 +13,8 @@ import pytest
 
 from tests.log.nats_line import KEEP_ALL, Ledger, draft, opened
 from trunkline.errors import KeyReusedError, LineClosedError, LogUnavailableError
+from trunkline.log.nats.courier import Answer
+from trunkline.log.nats.jetstream import WRONG_LAST
 from trunkline.log.retention import Retention
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Limits
@@ -137,6 +139,35 @@ async def test_swallowed_request_is_sent_again(server, proxy):
         (receipt,) = await waiting
         assert receipt.message_id == 2
         assert values(await whole_channel(log, "/a")) == [1, 2]
+
+
+@pytest.mark.parametrize("code", [WRONG_LAST, 10008], ids=["conflict", "not now"])
+@pytest.mark.parametrize("count", [1, 30])
+async def test_refusal_by_a_leader_of_yesterday_doubles_nothing(server, count, code):
+    """One server refuses what its successor has stored: it is looked for before it is repeated."""
+    async with opened(server.url) as log:
+        await append(log, [plain("/a", 0)])
+        parts = log._parts
+        parts.line.is_replicated = parts.line.is_batching = True
+        ask, refused = parts.courier.ask, []
+
+        def ask_two(subject, header, payload, hear, *, within):
+            def hear_refusal(answer):
+                stored = json.loads(answer.data)
+                if refused or "error" in stored:
+                    hear(answer)
+                    return
+                refused.append(stored["seq"])
+                error = {"code": 503 if code == 10008 else 400, "err_code": code}
+                hear(Answer(b"", json.dumps({"error": error}).encode()))
+
+            ask(subject, header, payload, hear_refusal, within=within)
+
+        parts.courier.ask = ask_two
+        numbers = range(1, count + 1)
+        await asyncio.gather(*(append(log, [plain("/a", number)]) for number in numbers))
+        assert refused == [count + 1]
+        assert values(await whole_channel(log, "/a")) == [0, *numbers]
 
 
 async def test_repeated_key_survives_a_restart_and_a_purge(server):

@@ -59,6 +59,15 @@ async def test_a_client_of_a_server_that_hangs_goes_to_another(cluster, size):
                 assert page.records
             finally:
                 thaw(server.pid)
+        await heard_of(own, 1 + 3 * LANES)
         for number in range(LANES):
             ids = message_ids(await whole_channel(own, f"/{number}"))
             assert ids == [1, 2, 3]
+        assert (await own.last_ids([])).head == 1 + 3 * LANES
+
+
+async def heard_of(log, head):
+    """Wait for replicas that hung to have caught up: until then a reader is given less."""
+    async with asyncio.timeout(30):
+        while (await log.last_ids([])).head < head or (await log.read_all(head - 1)).head < head:
+            await asyncio.sleep(0.01)

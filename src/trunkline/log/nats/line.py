@@ -90,7 +90,7 @@ class Line:
         self._looking: asyncio.Lock = asyncio.Lock()
         #: Whether every append goes as an atomic batch.
         self.is_batching = False
-        self._is_replicated = False
+        self.is_replicated = False
         self.era = Era("", "", stream="", subjects="")
         #: Whether the connection broke since the line was last looked at.
         self.is_suspect = False
@@ -305,7 +305,7 @@ class Line:
         """
         stream = self._streams.messages(record.token)
         everything = self._streams.subjects(record.token) + ">"
-        until = self._clock.monotonic() + (SURE_OF_MANY if self._is_replicated else SURE)
+        until = self._clock.monotonic() + (SURE_OF_MANY if self.is_replicated else SURE)
         while True:
             await asyncio.sleep(SURE)
             last = await self._last_seq(record)
@@ -344,8 +344,11 @@ class Line:
         fresh = await self._make_messages()
         if await self.publish(self._record_subject, msgspec.json.encode(fresh), seq):
             return fresh
-        await self._jet.delete(self._streams.messages(fresh.token))
-        record, _ = await self._read_record()
+        record, found = await self._read_record()
+        if found <= seq:
+            raise UnansweredError("whoever refused the line's record leads its stream no more")
+        if record.token != fresh.token:
+            await self._jet.delete(self._streams.messages(fresh.token))
         return record
 
     async def _make_messages(self) -> Record:
@@ -355,8 +358,8 @@ class Line:
         return Record(epoch, epoch)
 
     def _note(self, config: StreamConfig) -> None:
-        self._is_replicated = config.num_replicas > 1
-        self.is_batching = self._is_replicated or self._address.is_always_synced
+        self.is_replicated = config.num_replicas > 1
+        self.is_batching = self.is_replicated or self._address.is_always_synced
 
     async def _last_seq(self, record: Record) -> int | None:
         """Return the last sequence of a record's stream, None when the stream is gone."""

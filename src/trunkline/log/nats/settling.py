@@ -4,6 +4,9 @@ Sent under a condition, a message is stored at most once, however often it is se
 that does not come is settled by looking at the message that follows the condition: if it bears the
 append's name, the append is stored; if another's, no late copy can be; if there is none, the same
 is sent again.
+
+Among several servers a refusal is no answer either. One that hung and goes on believes for a while
+that it still leads, takes part of what is sent, and refuses what its successor has stored.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from trunkline.log.nats.jetstream import (
     ack_of,
 )
 from trunkline.log.nats.keys import Keys
-from trunkline.log.nats.line import SOON
+from trunkline.log.nats.line import SOON, Line
 from trunkline.log.nats.plan import Lookups, Part, Plan
 from trunkline.log.nats.volley import Shot
 from trunkline.log.port import Group, Outcome
@@ -105,12 +108,14 @@ class Judge:
     """Find out what became of appends.
 
     Args:
+        line: The line.
         jet: The API.
         keys: Finds keys in use.
         clock: Tells the time.
     """
 
-    def __init__(self, jet: JetStream, keys: Keys, clock: Clock) -> None:
+    def __init__(self, line: Line, jet: JetStream, keys: Keys, clock: Clock) -> None:
+        self._line = line
         self._jet = jet
         self._clock = clock
         self._finder = Finder(jet)
@@ -144,13 +149,22 @@ class Judge:
 
     async def _refused(self, shipment: Shipment, plan: Sent, error: Refusal) -> Verdict:
         number = error.err_code
-        if plan.is_doubtful and number in {WRONG_LAST, PENDING_LAST, DUPLICATE_IN_BATCH}:
-            return await self._settle(shipment, plan)
+        is_conflict = number in {WRONG_LAST, PENDING_LAST}
+        is_passing = number in TRY_ANEW or error.code == 503
+        if self._line.is_replicated and (is_conflict or is_passing):
+            plan.is_doubtful = True
+        if number == PENDING_LAST:
+            await asyncio.sleep(jitter(0.0005, spread=1.0))
+        if plan.is_doubtful and (is_conflict or number == DUPLICATE_IN_BATCH):
+            verdict = await self._settle(shipment, plan)
+            if verdict is SEND_AGAIN and number != PENDING_LAST:
+                await asyncio.sleep(jitter(SOON))
+            return verdict
         if number == DUPLICATE_IN_BATCH:
             await self.keys.resolve(plan.era, _drafts(shipment, plan), shipment.lookups)
-        elif number in {WRONG_LAST, PENDING_LAST}:
-            await self._conflict(shipment, plan, number)
-        elif number in TRY_ANEW or error.code == 503:
+        elif is_conflict:
+            await self._conflict(shipment, plan)
+        elif is_passing:
             await asyncio.sleep(jitter(SOON))
             return SEND_AGAIN if plan.is_doubtful else DECIDE_ANEW
         else:
@@ -181,18 +195,16 @@ class Judge:
                 f"it is not known whether the append to {part.entry.key} is stored: what followed "
                 "was trimmed while no server answered"
             )
-        await self._conflict(shipment, plan, WRONG_LAST)
+        await self._conflict(shipment, plan)
         return DECIDE_ANEW
 
-    async def _conflict(self, shipment: Shipment, plan: Sent, number: int) -> None:
+    async def _conflict(self, shipment: Shipment, plan: Sent) -> None:
         """Learn what others stored in front of a plan."""
         self.contested()
         shipment.tries += 1
         era = plan.era
         now = self._clock.monotonic()
         parts: list[Part | Shot] = [*plan.parts.values()]
-        if number == PENDING_LAST:
-            await asyncio.sleep(jitter(0.0005, spread=1.0))
         if len(parts) == 1 and self.hears():
             part = parts[0]
             part.entry.contested = now + CONTESTED

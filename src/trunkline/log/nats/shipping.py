@@ -90,7 +90,7 @@ class Shipper:
         self._tasks: set[asyncio.Task[None]] = set()
         keys = Keys(line, jet, courier, retention=retention, clock=clock)
         self._finder = Finder(jet)
-        self.judge = Judge(jet, keys, clock)
+        self.judge = Judge(line, jet, keys, clock)
 
     def ship(self, shipment: Shipment) -> None:
         """Send at once what can be decided at once; look up the rest first."""
