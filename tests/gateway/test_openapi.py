@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.gateway.edge import a_line, call
+from trunkline import Trunkline
 from trunkline.gateway.options import GatewayOptions
 from trunkline.wire.problem import Problem
 from trunkline.wire.publish import Published, PublishRequest
@@ -67,3 +68,25 @@ async def test_every_error_is_a_problem_and_limits_are_those_that_hold():
     assert "Retry-After" in responses["429"]["headers"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert body["oneOf"][1]["maxItems"] == 7
+
+
+async def test_who_is_there_is_described_as_it_is_answered():
+    async with Trunkline("memory://") as line:
+        app = line.gateway(open=True)
+        document = (await call(app, "GET", "/api/openapi.json")).json
+        operation = document["paths"]["/api/presence"]["get"]
+        content = operation["responses"]["200"]["content"]["application/json"]
+        answer = resolve(document, content["schema"]["$ref"])
+        assert operation["security"] == []
+        for one in references(document):
+            assert resolve(document, one)
+
+        told = await call(app, "GET", "/api/presence", query=b"channel=/chat/1&channel=/chat/2")
+        assert told.status == 200
+        assert set(told.json) <= set(answer["properties"])
+        assert set(told.json) >= set(answer["required"])
+        assert [one["channel"] for one in told.json["channels"]] == ["/chat/1", "/chat/2"]
+        for query in (b"", b"channel=/chat/*"):
+            told = await call(app, "GET", "/api/presence", query=query)
+            assert str(told.status) in operation["responses"]
+            assert told.status == 400

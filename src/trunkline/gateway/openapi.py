@@ -13,8 +13,10 @@ from trunkline.cqrs.entry import Entry
 from trunkline.cqrs.told import Told
 from trunkline.gateway.answer import Answer, json_answer
 from trunkline.gateway.context import Context
+from trunkline.gateway.presence_page import PRESENCE
 from trunkline.gateway.request import Request, Send
 from trunkline.model.release import VERSION
+from trunkline.wire.presence import Following
 from trunkline.wire.problem import CONTENT_TYPE, Problem
 from trunkline.wire.publish import Published, PublishRequest
 
@@ -56,6 +58,16 @@ _REFUSALS: Final = {
     503: "The log cannot be reached.",
 }
 
+# The same for who is there.
+_UNSEEN: Final = {
+    400: "No channel is named, a name is outside the grammar, or it is a pattern.",
+    401: "Nobody is known for this request.",
+    403: "This identity may read none of the channels, or the page's origin is not allowed.",
+    413: "Too many channels are named.",
+    429: "Too many requests; Retry-After says when to come back.",
+    503: "The log cannot be reached.",
+}
+
 
 class OpenAPIEndpoint:
     """Serve ``GET /api/openapi.json``.
@@ -75,6 +87,8 @@ class OpenAPIEndpoint:
         server = f"{root}{self._context.options.base_path}" or "/"
         document = describe(server, max_batch=self._context.options.max_batch)
         add_entries(document, self._entries)
+        if self._context.presences is not None:
+            add_presence(document)
         return json_answer(msgspec.json.encode(document))
 
 
@@ -139,6 +153,40 @@ def add_entries(document: dict[str, Any], entries: Iterable[Entry]) -> None:
         document["paths"][f"/api/commands/{entry.name}"] = {"post": _command(entry, body, refs[-1])}
 
 
+def add_presence(document: dict[str, Any]) -> None:
+    """Describe how to ask who is there.
+
+    Args:
+        document: The document, which is added to.
+    """
+    (following,), schemas = msgspec.json.schema_components(
+        [Following], ref_template="#/components/schemas/{name}"
+    )
+    document["components"]["schemas"].update(schemas)
+    channels = {
+        "name": "channel",
+        "in": "query",
+        "required": True,
+        "schema": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "description": "A channel, or several, each by a parameter of its own.",
+    }
+    document["paths"][PRESENCE] = {
+        "get": {
+            "operationId": "presence",
+            "summary": "Say who is on channels, in the order they came",
+            "security": [],
+            "parameters": [channels],
+            "responses": {
+                "200": {
+                    "description": "Who is there; channels that may not be read are refused.",
+                    "content": {JSON: {"schema": following}},
+                },
+                **{str(status): _problem(status, text) for status, text in _UNSEEN.items()},
+            },
+        }
+    }
+
+
 def _command(entry: Entry, body: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     key = {
         "name": "Idempotency-Key",
@@ -149,6 +197,8 @@ def _command(entry: Entry, body: dict[str, Any], told: dict[str, Any]) -> dict[s
     return {
         "operationId": entry.name,
         "summary": entry.summary or f"Send {entry.name}",
+        # The application knows its users by means of its own, not by a publish key.
+        "security": [],
         "parameters": [key],
         "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
         "responses": {
