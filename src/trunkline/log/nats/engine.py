@@ -164,7 +164,7 @@ class NatsLog(Log):
         address, line = self._address, parts.line
         finder = Finder(jet)
         marks = Marks(line, jet, finder)
-        parts.pages = Pages(jet, marks, finder)
+        parts.pages = Pages(line, jet, marks, finder)
         parts.upkeep = Upkeep(
             jet,
             parts.pages,

@@ -22,6 +22,7 @@ from trunkline.log.nats.envelope import Sheet, record_of, sheet_of
 from trunkline.log.nats.era import Era
 from trunkline.log.nats.finding import MAX_BYTES, NEAR, Finder
 from trunkline.log.nats.jetstream import Batch, JetStream, RegressedError, Stored
+from trunkline.log.nats.line import Line
 from trunkline.log.nats.marks import Marks
 from trunkline.log.nats.subjects import key_of, pattern_tail
 from trunkline.log.paging import cut
@@ -36,9 +37,10 @@ SCAN_FACTOR: Final = 20
 BATCH: Final = 2000
 #: Up to so many named channels are read one by one and merged, when much else lies between.
 MERGE_CHANNELS: Final = 16
-#: Seconds after which a replica that lags is asked again.
+#: Seconds after which a replica that lags is asked again: at first, at most, and in all.
 LAG: Final = 0.002
-LAG_ATTEMPTS: Final = 500
+LONG_LAG: Final = 0.02
+LAGS: Final = 200
 #: Ends of channels' pages remembered, for whoever reads on from there.
 MAX_PLACES: Final = 4096
 
@@ -59,16 +61,41 @@ class Stretch(NamedTuple):
     is_whole: bool
 
 
+class _Patience:
+    """Wait for replicas that lag, but not for ever.
+
+    Args:
+        what: Says what they lack.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._count = 0
+
+    async def wait(self) -> None:
+        """Wait before they are asked again.
+
+        Raises:
+            RegressedError: They were asked often enough.
+        """
+        self._count += 1
+        if self._count > LAGS:
+            raise RegressedError(f"the replicas do not have {self._what}")
+        await asyncio.sleep(min(LONG_LAG, LAG * self._count))
+
+
 class Pages:
     """Read pages.
 
     Args:
+        line: The line.
         jet: The API.
         marks: Tells floors that no message tells.
         finder: Looks for messages.
     """
 
-    def __init__(self, jet: JetStream, marks: Marks, finder: Finder) -> None:
+    def __init__(self, line: Line, jet: JetStream, marks: Marks, finder: Finder) -> None:
+        self._line = line
         self._jet = jet
         self._marks = marks
         self._finder = finder
@@ -97,16 +124,21 @@ class Pages:
 
     async def last(self, era: Era, key: ChannelKey) -> Sheet | None:
         """Return what a channel's last message says, None if it has none."""
-        for _ in range(LAG_ATTEMPTS):
-            found, _ = await self._finder.lasts(era, [key])
+        head, patience = era.head, _Patience(f"what was stored on {key}")
+        while True:
+            found, upto = await self._finder.lasts(era, [key])
             entry = era.entry(key)
             known = 0 if entry is None else entry.last_id
-            if known == 0 and key not in found:
+            if key in found:
+                if upto >= head and found[key].message_id >= known:
+                    return found[key]
+            elif known == 0 and not (self._line.is_replicated and await self._has(era, key)):
                 return None
-            if key in found and found[key].message_id >= known:
-                return found[key]
-            await asyncio.sleep(LAG)
-        raise RegressedError(f"the replicas do not have what was stored on {key}")
+            await patience.wait()
+
+    async def _has(self, era: Era, key: ChannelKey) -> bool:
+        """Ask the leader, for a replica that finds nothing does not say how far it is."""
+        return await self._jet.last(era.stream, era.subject(key)) is not None
 
     async def _place(
         self, era: Era, key: ChannelKey, first: int, known: tuple[int, int, Sheet]
@@ -147,7 +179,7 @@ class Pages:
         place, first, head = stretch
         subject = era.subject(key)
         records: list[Record] = []
-        lags = 0
+        patience = _Patience(f"what was stored on {key}")
         while True:
             batch = await self._direct(era, place, subject, min(BATCH, limit + 1 + NEAR))
             for one in _found(era, batch.messages):
@@ -160,10 +192,7 @@ class Pages:
             if records and records[-1].message_id >= head:
                 return kept, True
             if not batch.has_more:
-                lags += 1
-                if lags > LAG_ATTEMPTS:
-                    raise RegressedError(f"the replicas do not have what was stored on {key}")
-                await asyncio.sleep(LAG)
+                await patience.wait()
 
     async def line(self, era: Era, after: int, limit: int, interest: Interest | None) -> Page:
         """Read a page of all wanted channels."""
@@ -215,15 +244,12 @@ class Pages:
         if interest is not None and not interest:
             head = await self.head(era)
             return Stretch((), head, is_whole=True)
-        lags = 0
+        patience = _Patience("the newest messages")
         while True:
             found = await self._scan(era, after, limit, interest)
             if found.upto > after or found.upto >= era.head:
                 return found
-            lags += 1
-            if lags > LAG_ATTEMPTS:
-                raise RegressedError("the replicas do not have the newest messages")
-            await asyncio.sleep(LAG)
+            await patience.wait()
 
     async def _scan(self, era: Era, after: int, limit: int, interest: Interest | None) -> Stretch:
         """Look at a bounded stretch of the line."""
@@ -281,7 +307,8 @@ class Pages:
 
     async def heads(self, era: Era, keys: Sequence[ChannelKey]) -> Heads:
         """Read the last ids of some channels and of the line, all at one moment."""
-        for _ in range(LAG_ATTEMPTS):
+        patience = _Patience("the newest messages")
+        while True:
             known = era.head
             found, upto = await self._finder.lasts(era, keys)
             if not found:
@@ -292,8 +319,7 @@ class Pages:
             if upto >= known:
                 ids = {key: found[key].message_id if key in found else 0 for key in keys}
                 return Heads(ids, upto, era.epoch)
-            await asyncio.sleep(LAG)
-        raise RegressedError("the replicas do not have the newest messages")
+            await patience.wait()
 
     async def _direct(self, era: Era, after: int, subject: str, count: int) -> Batch:
         body: dict[str, object] = {"seq": after + 1, "batch": count, "max_bytes": MAX_BYTES}
