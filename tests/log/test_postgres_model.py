@@ -15,10 +15,6 @@ from tests.log.postgres import log_at, postgres_url  # noqa: F401 - a fixture
 from tests.log.test_sqlite_model import KEYS, SQLiteAgainstMemory, interests, told
 from trunkline.errors import ChannelKindError, TrunklineError
 from trunkline.log.admission import check_kind
-from trunkline.log.memory import MemoryLog
-from trunkline.log.retention import Retention
-from trunkline.model.message import Limits
-from trunkline.testing.clock import ManualClock
 
 
 def is_misplaced(draft):
@@ -34,25 +30,13 @@ class PostgresAgainstMemory(SQLiteAgainstMemory):
 
     url = schema = ""
 
-    def __init__(self):
-        super(SQLiteAgainstMemory, self).__init__()
-        self.loop = asyncio.new_event_loop()
-        self.clock = ManualClock()
-        self.retention = Retention(Limits(3, 30.0))
-        made = {"retention": self.retention, "clock": self.clock}
-        self.files = [log_at(self.url, self.schema, **made) for _ in range(2)]
-        self.memory = MemoryLog.from_url("memory://", options={}, **made)
-        self.turn = 0
+    def handles(self, made):
+        return [log_at(self.url, self.schema, **made) for _ in range(2)]
 
     @initialize()
     def open(self):
         super().open()
         self.loop.run_until_complete(self.files[0].reset())
-
-    def teardown(self):
-        for log in (self.memory, *self.files):
-            self.loop.run_until_complete(log.close())
-        self.loop.close()
 
     def append_to_both(self, groups):
         """Compare outcomes; a kind that a name forbids is told before all else, not in turn."""

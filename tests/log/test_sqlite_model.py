@@ -84,11 +84,14 @@ class SQLiteAgainstMemory(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.clock = ManualClock()
         self.retention = Retention(Limits(3, 30.0))
-        made = {"retention": self.retention, "clock": self.clock, "options": {}}
-        url = f"sqlite:///{self.folder}/line.db"
-        self.files = [SQLiteLog.from_url(url, **made) for _ in range(2)]
-        self.memory = MemoryLog.from_url("memory://", **made)
+        made = {"retention": self.retention, "clock": self.clock}
+        self.files = self.handles(made)
+        self.memory = MemoryLog.from_url("memory://", options={}, **made)
         self.turn = 0
+
+    def handles(self, made):
+        url = f"sqlite:///{self.folder}/line.db"
+        return [SQLiteLog.from_url(url, options={}, **made) for _ in range(2)]
 
     @initialize()
     def open(self):
