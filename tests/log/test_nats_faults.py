@@ -170,6 +170,30 @@ async def test_refusal_by_a_leader_of_yesterday_doubles_nothing(server, count, c
         assert values(await whole_channel(log, "/a")) == [0, *numbers]
 
 
+async def test_a_reset_that_a_leader_of_yesterday_refuses_is_made(server):
+    """The record of a new epoch is stored and refused: its stream is kept, and nothing is lost."""
+    async with opened(server.url) as log:
+        (before,) = await append(log, [plain("/a", 1)])
+        parts = log._parts
+        parts.line.is_replicated = True
+        call, refused = parts.courier.call, []
+
+        async def call_two(subject, payload, *, within, header=b""):
+            answer = await call(subject, payload, within=within, header=header)
+            if header and not refused:
+                refused.append(json.loads(answer.data)["seq"])
+                return Answer(b"", json.dumps({"error": {"err_code": WRONG_LAST}}).encode())
+            return answer
+
+        parts.courier.call = call_two
+        epoch = await log.reset()
+        assert refused
+        (after,) = await append(log, [plain("/a", 2)])
+        assert after.epoch == epoch != before.epoch
+        assert after.global_id == 1
+        assert values(await whole_line(log)) == [2]
+
+
 async def test_repeated_key_survives_a_restart_and_a_purge(server):
     """A key is known after its message was trimmed, swept twice and the server restarted."""
     clock = ManualClock()
