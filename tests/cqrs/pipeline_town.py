@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.cqrs.saga_town import Record, die_at
+from tests.cqrs.saga_town import Record, die_at, dying
 from trunkline import Trunkline
 from trunkline.cqrs.command import Command, Event
 from trunkline.cqrs.pipeline_runner import PipelineRunner
@@ -75,18 +75,7 @@ def town(line, record, *, point="", wish="fine", on_error="stop"):
 
 
 async def main(url: str, path: str, point: str) -> None:
-    count = 0
-
-    def wrapped(method):
-        async def write(*given):
-            nonlocal count
-            found = await method(*given)
-            count += 1
-            die_at(f"write {count}", point)
-            return found
-
-        return write
-
+    wrapped = dying(point)
     Undoing.write = wrapped(Undoing.write)
     PipelineRunner._write = wrapped(PipelineRunner._write)
     PipelineRunner.begin = wrapped(PipelineRunner.begin)

@@ -7,6 +7,7 @@ itself with signal 9 when it comes to a point.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -122,20 +123,24 @@ def _handlers(line, point) -> None:
             await tx.execute("INSERT INTO no_such_table VALUES (1)")
 
 
-def die_at_writes(point: str) -> None:
-    """Die after the n-th write about a saga is committed."""
-    count = 0
+def dying(point: str):
+    """Return what wraps writes, so that the process dies after the n-th of them."""
+    numbers = itertools.count(1)
 
     def wrapped(method):
         async def write(*given):
-            nonlocal count
             found = await method(*given)
-            count += 1
-            die_at(f"write {count}", point)
+            die_at(f"write {next(numbers)}", point)
             return found
 
         return write
 
+    return wrapped
+
+
+def die_at_writes(point: str) -> None:
+    """Die after the n-th write about a saga is committed."""
+    wrapped = dying(point)
     Undoing.write = wrapped(Undoing.write)
     CommandSteps._put_on_record = wrapped(CommandSteps._put_on_record)
     settled = CommandSteps.settled
