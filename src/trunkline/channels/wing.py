@@ -79,6 +79,18 @@ class WingedBus(ConsumingBus):
         self._wings.append(wing)
         return wing
 
+    async def reset(self) -> None:
+        """Erase the line, counters included, and start a new epoch: for tests.
+
+        With a log in a SQL database this takes along, in the same commit, what commands left
+        beside it: results under keys, snapshots, tags, timers. Instances of process managers are
+        abandoned, projections are built anew by the next worker, and durable consumers stop at
+        a gap. Sagas under way go on: what they called stands outside.
+        """
+        await self._ready()
+        if not await self._premises.store.reset():
+            await self._log.reset()
+
     async def be_ready(self) -> None:
         """Open the line and the wings that are not open yet; a wing's verbs await it first.
 

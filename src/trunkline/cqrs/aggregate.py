@@ -112,18 +112,23 @@ class Aggregate(Generic[S]):
                 state = evolver(state, event)
         return state
 
-    def stored(self, state: S | None) -> bytes:
-        """Return a state as snapshots keep it."""
-        return msgspec.json.encode(state)
+    def stored(self, epoch: str, state: S | None) -> bytes:
+        """Return a state as snapshots keep it: with the line's epoch that its version is of."""
+        return msgspec.json.encode((epoch, state))
 
-    def restored(self, format: int, data: bytes) -> S | None:  # noqa: A002 - the column's name
-        """Return the state of a snapshot, or None for one of another version of its type."""
+    def restored(
+        self,
+        format: int,  # noqa: A002 - the column's name
+        data: bytes,
+    ) -> tuple[str, S] | None:
+        """Return a snapshot's epoch and state, or None for one of another version of its type."""
         if format != self.snapshot_version:
             return None
         try:
-            return msgspec.json.decode(data, type=self.state)
+            epoch, state = msgspec.json.decode(data, type=tuple[str, msgspec.Raw])
+            return epoch, msgspec.json.decode(state, type=self.state)
         except msgspec.MsgspecError:
-            return None  # the events say it all, too
+            return None  # the events say it all, too; so it is for one without an epoch
 
     def __repr__(self) -> str:
         return f"<Aggregate {self.name}>"

@@ -64,6 +64,10 @@ class Commit:
         self.tips: dict[ChannelKey, Tip] = {}
         #: States from which those are read on: remembered ones and snapshots.
         self._starts: dict[ChannelKey, Loaded] = {}
+        #: The epochs of the snapshots among them.
+        self._ages: dict[ChannelKey, str] = {}
+        #: The line's epoch that streams were read in; empty while none of them had any event.
+        self.epoch = ""
         #: Events decided in this commit by commands that are done.
         self.layers: dict[ChannelKey, list[Any]] = {}
         self.tagged: list[Staged] = []
@@ -100,8 +104,9 @@ class Commit:
         by_name = {(key.site_id or "", key.name): (key, one) for key, one in unknown}
         for found in await self.stores.table.snapshots(transaction, list(by_name)):
             channel, aggregate = by_name[found.site_id, found.stream]
-            state = aggregate.restored(found.format, found.state)
-            if state is not None:
+            restored = aggregate.restored(found.format, found.state)
+            if restored is not None:
+                self._ages[channel], state = restored
                 self._starts[channel] = Loaded(found.version, state)
 
     async def tip(
@@ -126,14 +131,23 @@ class Commit:
     async def _tips(
         self, transaction: JointTransaction, wanted: Sequence[Stretch]
     ) -> Sequence[Tip]:
-        """Read the ends of streams; all of them when what is remembered is of another epoch."""
+        """Read the ends of streams; whole where what is remembered or kept is of another epoch."""
         tips = await transaction.tips(wanted)
         epoch = next((tip.epoch for tip in tips if tip.epoch), "")
-        if not self.stores.cache.adopt(epoch):
+        self.epoch = epoch or self.epoch
+        is_other = self.stores.cache.adopt(epoch)
+        if not is_other and not self._ages:
             return tips
-        for stretch in wanted:
-            self._starts.pop(stretch.channel, None)
-        return await transaction.tips([Stretch(stretch.channel) for stretch in wanted])
+        stale = {
+            one.channel for one in wanted if is_other or self._ages.get(one.channel, epoch) != epoch
+        }
+        if not stale:
+            return tips
+        for channel in stale:
+            self._starts.pop(channel, None)
+        return await transaction.tips(
+            [Stretch(one.channel) if one.channel in stale else one for one in wanted]
+        )
 
     async def base(
         self, transaction: JointTransaction, channel: ChannelKey, aggregate: Aggregate[Any]
@@ -291,6 +305,13 @@ class Scope:
             self._counts[last.draft.channel] -= 1
         return staged
 
+    async def _epoch(self) -> str:
+        """Return the epoch that states are of; a stream without events did not tell it."""
+        commit = self.commit
+        if not commit.epoch:
+            commit.epoch = commit.stores.cache.epoch or await self.transaction.epoch()
+        return commit.epoch
+
     async def save_snapshots(self) -> None:
         """Keep the states whose streams grew over a multiple of their snapshots' distance."""
         if not any(one is not None and one.snapshot_every for one, _ in self.commit.bases.values()):
@@ -306,6 +327,6 @@ class Scope:
                     channel.name,
                     now.version,
                     aggregate.snapshot_version,
-                    aggregate.stored(now.state),
+                    aggregate.stored(await self._epoch(), now.state),
                 )
                 await self.commit.stores.table.save_snapshot(self.unit, snapshot)

@@ -65,6 +65,9 @@ class JointTransaction(Transaction, Protocol):
             One for each, in the same order; what this transaction appends is not in them.
         """
 
+    async def epoch(self) -> str:
+        """Return the line's epoch, for who read no stream that could tell."""
+
     async def hold_tail(self) -> None:
         """Let nobody else append until the end of the transaction, so that the log stands still.
 
@@ -141,6 +144,17 @@ class JointLog(Log):
 
         Raises:
             LineClosedError: The log is closed.
+        """
+
+    @abstractmethod
+    async def reset(self, also: Sequence[str] = ()) -> str:
+        """Erase every channel, counter and receipt, and start a new epoch.
+
+        Args:
+            also: Statements on other tables of the database, run in the same commit, before it.
+
+        Returns:
+            The new epoch.
         """
 
     @abstractmethod

@@ -18,6 +18,7 @@ from trunkline.runtime.loops import LoopLock
 from trunkline.sql.database import Database, Dialect, Transaction
 from trunkline.sql.opening import DatabasePlace
 from trunkline.store.envelope import seal
+from trunkline.store.erasure import erasure
 from trunkline.store.guests.guest import AsyncGuest, Style, SyncGuest
 from trunkline.store.guests.recognition import guest_of
 from trunkline.store.lease import Lease
@@ -173,6 +174,20 @@ class Store:
     def outboxes(self) -> Sequence[Outbox]:
         """Return all outboxes, the line's own first."""
         return tuple(self._outboxes)
+
+    # -- beginning anew -----------------------------------------------------------------------
+
+    async def reset(self) -> bool:
+        """Erase the line together with what the store keeps of its messages, in one commit.
+
+        Returns:
+            False if the log is in no SQL database; then nothing was done.
+        """
+        if not isinstance(self._log, JointLog):
+            return False
+        database = self._log.database
+        await self._log.reset(erasure(database.dialect, database.schema))
+        return True
 
     # -- units of work ------------------------------------------------------------------------
 

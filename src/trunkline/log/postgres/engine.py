@@ -242,11 +242,17 @@ class PostgresLog(JointLog):
         """Apply the limits by age, idleness and line size, and delete what trimming hid."""
         return await self._open_parts().upkeep.sweep(self._clock.now())
 
-    async def reset(self) -> str:
+    async def reset(self, also: Sequence[str] = ()) -> str:
         """Erase everything and start a new epoch."""
         parts = self._open_parts()
         epoch = secrets.token_hex(EPOCH_BYTES)
-        await parts.upkeep.reset(parts.tail.topic, epoch)
+        if also:
+            async with parts.joint.begin() as tx:
+                for statement in also:
+                    await tx.execute(statement)
+                await tx.reset(epoch)
+        else:
+            await parts.upkeep.reset(parts.tail.topic, epoch)
         self._hear(epoch, 0, 0.0)
         return epoch
 

@@ -170,6 +170,17 @@ class JointPostgresTransaction(PostgresTransaction):
         self.answers.append((answer, turn.stored(answer)))
         return turn.outcomes(answer)
 
+    async def epoch(self) -> str:
+        """Return the line's epoch."""
+        [row] = await self.fetch(self._tailing.address.sql(sql.READ_NEWS))
+        return str(row[1])
+
+    async def reset(self, epoch: str) -> None:
+        """Erase the line and set a new epoch; the tail is held from here on."""
+        tailing = self._tailing
+        await self.flush()
+        await self.fetch(tailing.address.sql(sql.RESET), *tailing.lock, tailing.topic, epoch)
+
     async def take_tail(self) -> None:
         """Take the tail's lock before the append does."""
         address = self._tailing.address

@@ -249,10 +249,10 @@ class SQLiteLog(JointLog):
         """Apply the limits by age, idleness and line size, and delete what trimming hid."""
         return await self._open_parts().upkeep.sweep(self._clock.now())
 
-    async def reset(self) -> str:
+    async def reset(self, also: Sequence[str] = ()) -> str:
         """Erase everything and start a new epoch."""
         epoch = secrets.token_hex(EPOCH_BYTES)
-        await self._open_parts().upkeep.reset(epoch)
+        await self._open_parts().upkeep.reset(epoch, also)
         self._hear(0, epoch)
         return epoch
 

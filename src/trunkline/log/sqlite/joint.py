@@ -47,6 +47,11 @@ class JointSQLiteTransaction(SQLiteTransaction):
         tip, connection = self._placement.tip, self._joined.connection
         return [tip(connection, stretch) for stretch in wanted]
 
+    async def epoch(self) -> str:
+        """Return the line's epoch."""
+        self._join()
+        return self._placement.epoch
+
     async def take_tail(self) -> None:
         """Do nothing: the turn keeps everybody waiting from its beginning on."""
 

@@ -55,6 +55,13 @@ class Placement:
         turn = self._turn or self._begin()
         return [turn.admit(group) for group in groups]
 
+    @property
+    def epoch(self) -> str:
+        """Return the line's epoch as this turn sees it."""
+        if self._turn is None:
+            self._begin()
+        return self._books.epoch
+
     def tip(self, connection: sqlite3.Connection, wanted: Stretch) -> Tip:
         """Return the end of a stream as it is stored, read only where it is longer than known."""
         if self._turn is None:

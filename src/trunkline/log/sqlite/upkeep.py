@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -93,11 +93,11 @@ class Upkeep:
 
         return await self._run(run)
 
-    async def reset(self, epoch: str) -> None:
-        """Erase everything and set a new epoch."""
+    async def reset(self, epoch: str, also: Sequence[str] = ()) -> None:
+        """Erase everything and set a new epoch, with other statements in the same commit."""
 
         def run(connection: sqlite3.Connection) -> None:
-            for statement in sql.ERASE_EVERYTHING:
+            for statement in (*also, *sql.ERASE_EVERYTHING):
                 connection.execute(statement)
             connection.execute(sql.RESET_LINE, (epoch,))
 
