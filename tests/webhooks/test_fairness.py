@@ -81,6 +81,27 @@ def test_slow_endpoints_together_get_a_share_only() -> None:
     assert set(rooms) == {("well", "a")}
 
 
+def test_slow_endpoints_leave_a_share_of_their_host_to_the_others_there() -> None:
+    slow = [(f"{n}@mall", "", ["a"], {"concurrency": 10}) for n in range(10)]
+    fairness = fairness_of([*slow, ("well@mall", "", ["a"], {})], per_host=20, slow_share=0.5)
+    fairness.begin([(f"{n}@mall", n) for n in range(10)], 0.0)
+
+    rooms = fairness.plan(100, 10.0, 0.0)
+
+    assert set(rooms) == {("well@mall", "a")}
+
+
+def test_requests_that_hang_are_not_lively() -> None:
+    fairness = fairness_of([("hangs", "", ["a"], {}), ("well", "", ["a"], {})])
+    fairness.begin([("hangs", 1), ("hangs", 2)], 0.0)
+    fairness.begin([("well", 3)], 9.5)
+    fairness.plan(100, 10.0, 0.0)
+
+    assert fairness.lively == 1
+    fairness.end("well", 3)
+    assert fairness.lively == 0
+
+
 def test_requests_that_just_began_are_bounded() -> None:
     many = [(f"e{n}", "", ["a"], {}) for n in range(500)]
     fairness = fairness_of(many)

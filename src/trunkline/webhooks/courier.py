@@ -31,6 +31,8 @@ logger = logging.getLogger("trunkline.webhooks")
 TICK = 0.01
 #: Seconds between two looks at all lanes, while nobody says that something is new.
 LOOK_EVERY = 0.25
+#: Of the time, a look at all lanes takes a tenth at most, unless that would be a tick or more.
+LOOK_REST = 9.0
 #: Seconds between two looks at the endpoints, and at what waits for another one with its key.
 RENEW_EVERY = 1.0
 WAKE_EVERY = 5.0
@@ -92,6 +94,9 @@ class Courier:
         self._newest = -1
         self._looked_at = self._renewed_at = self._waked_at = float("-inf")
         self._next_due = 0.0
+        #: Seconds until the next look, at least, and whether the last plan had anybody to serve.
+        self._rest = 0.0
+        self._is_serving = False
 
     def poke(self) -> None:
         """Look at once whether something is due."""
@@ -128,12 +133,16 @@ class Courier:
         return self._is_stopping and not waits
 
     async def _pause(self, *, is_busy: bool) -> None:
-        if is_busy and self._fairness.in_flight:
+        if is_busy and self._fairness.lively > 0:
             await asyncio.sleep(TICK / 2)  # so that several outcomes share a transaction
             return
-        if self._outcomes or self._is_poked:
+        delay = TICK
+        if self._is_poked and not self._is_stopping:
+            delay = min(TICK, self._looked_at + self._rest - self._clock.monotonic())
+        if self._outcomes or delay <= 0:
             return
-        timer = asyncio.get_running_loop().call_later(TICK, self._woken.set)
+        # A loop's timers count milliseconds: less would be none, and turn after turn.
+        timer = asyncio.get_running_loop().call_later(max(0.001, delay), self._woken.set)
         try:
             await self._woken.wait()
         finally:
@@ -148,6 +157,7 @@ class Courier:
             await self._look_in_time()
         now, unix = self._clock.monotonic(), self._clock.now()
         rooms = {} if self._is_stopping else self._fairness.plan(self._options.batch, now, unix)
+        self._is_serving = bool(rooms)
         outcomes, self._outcomes = self._outcomes[: self._most], self._outcomes[self._most :]
         if not (rooms or outcomes or self._released or self._unsaved):
             return False
@@ -202,15 +212,19 @@ class Courier:
         now, unix = self._clock.monotonic(), self._clock.now()
         since = now - self._looked_at
         is_due = self._is_poked or unix >= self._next_due or since >= LOOK_EVERY
-        if not is_due and not self._fairness.has_lanes:
+        if not is_due and not self._is_serving:  # be it that what is queued can't be sent now
             newest = await self._table.newest()
             is_due, self._newest = newest != self._newest, newest
-        if is_due and since >= TICK:
-            await self._look(now, unix)
+            self._is_poked = self._is_poked or is_due  # remembered where it is too early to look
+        if is_due and since >= self._rest:
+            await self._look(now)
 
-    async def _look(self, now: float, unix: float) -> None:
+    async def _look(self, now: float) -> None:
         self._is_poked, self._looked_at = False, now
+        self._newest = await self._table.newest()  # before, so that what comes after is news
         lanes = await self._table.look(self._after, LANES)
+        unix = self._clock.now()  # what was queued during the look is due as well
+        self._rest = min(TICK, max(TICK / 10, LOOK_REST * (self._clock.monotonic() - now)))
         last = lanes[-1] if len(lanes) == LANES else None
         self._after = ("", "") if last is None else (last.endpoint_id, last.tenant)
         if last is not None:

@@ -89,7 +89,8 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True):
         egress: What may be called.
         concurrency: Requests under way at most, over all endpoints.
         host_concurrency: Of these, what goes to one host at most, whosever endpoints it has.
-        slow_share: Of these, what endpoints that keep us waiting may take together.
+        slow_share: Of all these, and of those to one host, what endpoints that keep us waiting
+            may take together.
         batch: Transmissions claimed at most in one transaction.
         lease: Seconds after which another process takes over what was claimed.
         response_bytes: Bytes of an answer that are read, and kept.

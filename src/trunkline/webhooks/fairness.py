@@ -115,7 +115,7 @@ class Fairness:
 
     Args:
         concurrency: Requests under way at most.
-        slow_share: Of these, what slow endpoints may take together.
+        slow_share: Of these, and of a host's, what slow endpoints may take together.
         per_host: Of these, what one host may take.
     """
 
@@ -123,6 +123,9 @@ class Fairness:
         self._most = concurrency
         self._slow_most = int(concurrency * slow_share)
         self._host_most = per_host
+        self._host_slow_most = int(per_host * slow_share)
+        #: Requests under way to slow endpoints, by host, as the last plan has found them.
+        self._slow: Counter[str] = Counter()
         #: Requests under way by the transmission's number: to which host.
         self._bound: dict[int, str] = {}
         self._hosts: Counter[str] = Counter()
@@ -139,9 +142,9 @@ class Fairness:
         return min(self._most - self.in_flight, YOUNG_MOST - young)
 
     @property
-    def has_lanes(self) -> bool:
-        """Tell whether something is due that was not claimed yet."""
-        return bool(self._ring)
+    def lively(self) -> int:
+        """Return how many requests are under way to endpoints that don't keep us waiting."""
+        return self.in_flight - self._slow.total()
 
     def find(self, endpoint_id: str) -> Runtime | None:
         """Return what is known of an endpoint, or None."""
@@ -211,9 +214,11 @@ class Fairness:
 
     def _candidates(self, now: float, unix: float) -> dict[str, deque[tuple[Runtime, int]]]:
         groups: dict[str, deque[tuple[Runtime, int]]] = {}
-        slow = self._slow_most - sum(
-            len(one.begun) for one in self._known.values() if one.begun and one.is_slow(now)
-        )
+        self._slow.clear()
+        for one in self._known.values():
+            if one.is_slow(now):
+                self._slow[one.host] += len(one.begun)
+        by_host, left = self._slow.copy(), self._slow_most - self._slow.total()
         for _ in range(min(LOOKED_AT, len(self._ring))):
             runtime = self._ring.popleft()
             if not runtime.lanes:
@@ -222,8 +227,9 @@ class Fairness:
             self._ring.append(runtime)
             room = runtime.room(now, unix)
             if room > 0 and runtime.is_slow(now):
-                room = min(room, slow)
-                slow -= max(0, room)
+                room = max(0, min(room, left, self._host_slow_most - by_host[runtime.host]))
+                by_host[runtime.host] += room
+                left -= room
             if room > 0:
                 groups.setdefault(runtime.endpoint.tenant, deque()).append((runtime, room))
         return groups
