@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trunkline.cli.flags import with_flags
-from trunkline.cli.outcome import ends_well, without_none
-from trunkline.cli.webhook_flags import After, AppId, Limit, Signals, WebhookFlags, app_id_of, run
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import ends_well, tell, without_none
+from trunkline.cli.webhook_flags import After, AppId, Limit, Signals, app_id_of
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See, add and change the apps that accounts may install.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See, add and change the apps that accounts may install.")
 
 Url = Annotated[str | None, typer.Option(metavar="URL", help="Where its signals go.")]
 EntryUrl = Annotated[str | None, typer.Option(metavar="URL", help="Where its users enter it.")]
@@ -30,7 +27,7 @@ Purpose = Annotated[
 @app.command("list")
 @ends_well
 @with_flags
-def list_all(*, after: After = "", limit: Limit = 100, flags: WebhookFlags) -> None:
+def list_all(*, after: After = "", limit: Limit = 100, flags: OpenFlags) -> None:
     """Print apps: what they ask for, where they are reached, and whether they are enabled."""
     from trunkline.cli import webhook_tables as tables
 
@@ -38,13 +35,13 @@ def list_all(*, after: After = "", limit: Limit = 100, flags: WebhookFlags) -> N
         found = await line.apps.list(after=after, limit=limit)
         tables.print_apps(found, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def show(app_id: AppId, *, flags: WebhookFlags) -> None:
+def show(app_id: AppId, *, flags: OpenFlags) -> None:
     """Print everything about an app, its secrets masked."""
     from trunkline.cli import webhook_tables as tables
 
@@ -52,7 +49,7 @@ def show(app_id: AppId, *, flags: WebhookFlags) -> None:
         one = await line.apps.get(await app_id_of(line, app_id))
         tables.print_app(one, await line.apps.secrets(one.id), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -65,10 +62,9 @@ def create(
     signal_url: Url = None,
     entry_url: EntryUrl = None,
     indicator: Indicator = None,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Add an app; its secret is printed by reveal."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         one = await line.apps.create(
@@ -78,9 +74,9 @@ def create(
             entry_url=entry_url,
             indicator=indicator,
         )
-        tables.tell(one.id, "created", as_json=flags.json)
+        tell(one.id, "created", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -95,11 +91,9 @@ def update(
     approval: Annotated[
         bool, typer.Option(help="Whether accounts approve newly asked signals.")
     ] = True,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Change an app; what it no longer asks for is taken from all its connections."""
-    from trunkline.cli import webhook_tables as tables
-
     fields: Any = without_none(
         {"signals": signal or None, "signal_url": signal_url, "entry_url": entry_url}
     )
@@ -107,38 +101,36 @@ def update(
     async def act(line: Trunkline) -> None:
         ident = await app_id_of(line, app_id)
         one = await line.apps.update(ident, approval=approval, **fields)
-        tables.tell(one.id, "updated", as_json=flags.json)
+        tell(one.id, "updated", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command("grant-all")
 @ends_well
 @with_flags
-def grant_all(app_id: AppId, *, flags: WebhookFlags) -> None:
+def grant_all(app_id: AppId, *, flags: OpenFlags) -> None:
     """Grant every connection of an app exactly what the app asks for."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         ident = await app_id_of(line, app_id)
-        tables.tell(ident, "changed", await line.apps.grant_all(ident), as_json=flags.json)
+        tell(ident, "changed", await line.apps.grant_all(ident), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def reveal(app_id: AppId, *, purpose: Purpose = "signal", flags: WebhookFlags) -> None:
+def reveal(app_id: AppId, *, purpose: Purpose = "signal", flags: OpenFlags) -> None:
     """Print an app's current secret, for its maker."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         ident = await app_id_of(line, app_id)
         secret = await line.apps.reveal_secret(ident, purpose)
-        tables.tell(ident, "secret", secret, as_json=flags.json)
+        tell(ident, "secret", secret, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -152,31 +144,29 @@ def rotate(
         str | None,
         typer.Option(metavar="DURATION", help="Old ones stay valid: 0 for not at all, 1h, 7d."),
     ] = None,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Give an app a new secret and print it; old ones stay valid for a while."""
-    from trunkline.cli import webhook_tables as tables
     from trunkline.runtime.quantity import duration
 
     async def act(line: Trunkline) -> None:
         ident = await app_id_of(line, app_id)
         wait = None if grace is None else duration("--grace", grace)
         secret = await line.apps.rotate_secret(ident, purpose, grace=wait)
-        tables.tell(ident, "secret", secret, as_json=flags.json)
+        tell(ident, "secret", secret, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def delete(app_id: AppId, *, flags: WebhookFlags) -> None:
+def delete(app_id: AppId, *, flags: OpenFlags) -> None:
     """Remove an app, its connections and secrets; what is queued for it is withdrawn."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         ident = await app_id_of(line, app_id)
         await line.apps.delete(ident)
-        tables.tell(ident, "deleted", as_json=flags.json)
+        tell(ident, "deleted", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)

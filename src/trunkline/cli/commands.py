@@ -58,6 +58,14 @@ app.command(rich_help_panel="Services")(register)
 app.add_typer(sagas, name="sagas", rich_help_panel="Operate")
 app.add_typer(pipelines, name="pipelines", rich_help_panel="Operate")
 
+LineTarget = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODULE:OBJECT",
+        help="A Trunkline. Without it the one that the settings describe.",
+        show_default=False,
+    ),
+]
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name, such as /orders.")]
 ChannelOrPattern = Annotated[
     str, typer.Argument(metavar="CHANNEL", help="A name, or a pattern such as /orders/**.")
@@ -145,14 +153,7 @@ def demo(
 @app.command(rich_help_panel="Serve")
 @ends_well
 def worker(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODULE:OBJECT",
-            help="A Trunkline. Without it the one that the settings describe.",
-            show_default=False,
-        ),
-    ] = None,
+    target: LineTarget = None,
     *,
     log: LogFlag = None,
     profile: Annotated[
@@ -274,14 +275,7 @@ def config(*, flags: LineFlags) -> None:
 @ends_well
 @with_flags
 def migrate(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODULE:OBJECT",
-            help="A Trunkline. Without it the one that the settings describe.",
-            show_default=False,
-        ),
-    ] = None,
+    target: LineTarget = None,
     *,
     log: LogFlag = None,
     flags: MigrateFlags,

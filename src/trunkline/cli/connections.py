@@ -7,26 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trunkline.cli.flags import with_flags
-from trunkline.cli.outcome import ends_well
-from trunkline.cli.webhook_flags import (
-    AccountType,
-    After,
-    AppId,
-    ChoiceFlags,
-    Signals,
-    WebhookFlags,
-    app_id_of,
-    run,
-)
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import ends_well, tell
+from trunkline.cli.webhook_flags import AccountType, After, AppId, ChoiceFlags, Signals, app_id_of
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See and change where apps are installed, and what accounts grant them.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See and change where apps are installed, and what accounts grant them.")
 
 Ident = Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id.")]
 Names = Annotated[
@@ -42,7 +30,7 @@ def list_all(
     *,
     after: After = "",
     choice: ChoiceFlags,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print connections: what is granted, and what waits for the account."""
     from trunkline.cli import webhook_tables as tables
@@ -51,7 +39,7 @@ def list_all(
         found = await line.connections.list(after=after, **await choice.read(line))
         tables.print_connections(found, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -65,10 +53,9 @@ def connect(
     *,
     account_type: AccountType = "account",
     signal: Signals = None,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Install an app on an account."""
-    from trunkline.cli import webhook_tables as tables
     from trunkline.webhooks.keys import read_key
 
     async def act(line: Trunkline) -> None:
@@ -78,48 +65,45 @@ def connect(
             account_type=account_type,
             signals=signal or None,
         )
-        tables.tell(one.id, "connected", as_json=flags.json)
+        tell(one.id, "connected", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def grant(connection: Ident, signals: Names = None, *, flags: WebhookFlags) -> None:
+def grant(connection: Ident, signals: Names = None, *, flags: OpenFlags) -> None:
     """Let an app hear signals."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         one = await line.connections.grant(connection, *(signals or ()))
-        tables.tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
+        tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def decline(connection: Ident, signals: Names = None, *, flags: WebhookFlags) -> None:
+def decline(connection: Ident, signals: Names = None, *, flags: OpenFlags) -> None:
     """Keep an app from signals, granted or not."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         one = await line.connections.decline(connection, *(signals or ()))
-        tables.tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
+        tell(one.id, "granted", " ".join(one.signals), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def disconnect(connection: Ident, *, flags: WebhookFlags) -> None:
+def disconnect(connection: Ident, *, flags: OpenFlags) -> None:
     """Remove an app from an account; what is queued for it there is not sent any more."""
-    from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         await line.connections.disconnect(connection)
-        tables.tell(connection, "disconnected", as_json=flags.json)
+        tell(connection, "disconnected", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from trunkline.channels.consumers import Consumers, ConsumerState
-from trunkline.cli.outcome import USAGE, fail
 from trunkline.cli.table import moment, print_table
 from trunkline.store.parked_table import ParkedMessage
 
@@ -85,21 +84,6 @@ def print_parked(found: Sequence[ParkedMessage], *, as_json: bool) -> None:
             for one in found
         ),
     )
-
-
-def chosen(numbers: Sequence[int] | None, *, every: bool) -> Sequence[int]:
-    """Return the numbers given, none for all, and refuse what is neither or both."""
-    if bool(numbers) == every:
-        fail("say which: their numbers, or --all", status=USAGE)
-    return numbers or ()
-
-
-def tell(name: str, what: str, value: object = True, *, as_json: bool) -> None:
-    """Print what was done."""
-    if as_json:
-        print(json.dumps({"name": name, what.replace(" ", "_"): value}))
-    else:
-        print(f"{name}: {what}" + ("" if value is True else f" {value}"))
 
 
 def _object(one: ConsumerState) -> dict[str, Any]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trunkline.cli.flags import LineFlags, with_flags
-from trunkline.cli.outcome import ends_well, run_to_end
+from trunkline.cli.flags import with_flags
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import USAGE, ends_well, fail, tell
 
 if TYPE_CHECKING:
     from trunkline.channels.consumers import Consumers
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See where durable consumers stand; pause, move and mend them.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See where durable consumers stand; pause, move and mend them.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The consumer's name.")]
 Numbers = Annotated[
@@ -27,39 +23,29 @@ Numbers = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", metavar="", help="All that failed.")]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ConsumerFlags(LineFlags):
-    """Say which line, and how to print what it answers."""
-
-    line: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:OBJECT", help="A Trunkline, for one that keeps its store elsewhere."
-        ),
-    ] = None
-
-
 Act = Callable[["Consumers"], Awaitable[None]]
 
 
-def _run(flags: ConsumerFlags, act: Act) -> None:
+def _run(flags: OpenFlags, act: Act) -> None:
     """Open a line and act on its consumers."""
-    from trunkline.app import Trunkline
-    from trunkline.cli.target import load_line
+    act_on_line(flags, lambda line: act(line.consumers))
 
-    async def work() -> None:
-        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
-        async with line:
-            await act(line.consumers)
 
-    run_to_end(work())
+def _change(
+    name: str, flags: OpenFlags, done: str, change: Callable[[Consumers], Awaitable[object]]
+) -> None:
+    """Change something about a consumer, and print what was done and what came of it."""
+
+    async def act(consumers: Consumers) -> None:
+        tell(name, done, await change(consumers), as_json=flags.json)
+
+    _run(flags, act)
 
 
 @app.command("list")
 @ends_well
 @with_flags
-def list_all(*, flags: ConsumerFlags) -> None:
+def list_all(*, flags: OpenFlags) -> None:
     """Print all consumers: status, how far behind, what is parked, and who runs them."""
     from trunkline.cli import consumer_tables as tables
 
@@ -69,7 +55,7 @@ def list_all(*, flags: ConsumerFlags) -> None:
 @app.command()
 @ends_well
 @with_flags
-def show(name: Name, *, flags: ConsumerFlags) -> None:
+def show(name: Name, *, flags: OpenFlags) -> None:
     """Print everything about a consumer, the gaps it met too."""
     from trunkline.cli import consumer_tables as tables
 
@@ -79,7 +65,7 @@ def show(name: Name, *, flags: ConsumerFlags) -> None:
 @app.command()
 @ends_well
 @with_flags
-def lag(name: Name, *, flags: ConsumerFlags) -> None:
+def lag(name: Name, *, flags: OpenFlags) -> None:
     """Print how many messages it has yet to handle, and the age of the oldest."""
     from trunkline.cli import consumer_tables as tables
 
@@ -95,30 +81,18 @@ def pause(
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Shown to whoever looks.")
     ] = "an operator paused it",
-    flags: ConsumerFlags,
+    flags: OpenFlags,
 ) -> None:
     """Have a consumer wait; what is under way is finished."""
-    from trunkline.cli import consumer_tables as tables
-
-    async def act(consumers: Consumers) -> None:
-        await consumers.pause(name, reason)
-        tables.tell(name, "paused", as_json=flags.json)
-
-    _run(flags, act)
+    _change(name, flags, "paused", lambda consumers: consumers.pause(name, reason))
 
 
 @app.command()
 @ends_well
 @with_flags
-def resume(name: Name, *, flags: ConsumerFlags) -> None:
+def resume(name: Name, *, flags: OpenFlags) -> None:
     """Have a paused or stopped consumer go on; behind a gap, with what is still kept."""
-    from trunkline.cli import consumer_tables as tables
-
-    async def act(consumers: Consumers) -> None:
-        await consumers.resume(name)
-        tables.tell(name, "running", as_json=flags.json)
-
-    _run(flags, act)
+    _change(name, flags, "running", lambda consumers: consumers.resume(name))
 
 
 @app.command()
@@ -131,14 +105,12 @@ def seek(
         typer.Argument(metavar="WHERE", help="oldest (replay all that is kept), now, a position."),
     ],
     *,
-    flags: ConsumerFlags,
+    flags: OpenFlags,
 ) -> None:
     """Have a consumer go on elsewhere; what is parked stays parked."""
-    from trunkline.cli import consumer_tables as tables
 
     async def act(consumers: Consumers) -> None:
-        position = await consumers.seek(name, to)
-        tables.tell(name, "position", str(position), as_json=flags.json)
+        tell(name, "position", str(await consumers.seek(name, to)), as_json=flags.json)
 
     _run(flags, act)
 
@@ -151,7 +123,7 @@ def parked(
     *,
     after: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Begin after it.")] = 0,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Messages at most.")] = 100,
-    flags: ConsumerFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print the messages that failed, and those that wait behind them."""
     from trunkline.cli import consumer_tables as tables
@@ -166,40 +138,31 @@ def parked(
 @app.command()
 @ends_well
 @with_flags
-def retry(name: Name, numbers: Numbers = None, *, every: All = False, flags: ConsumerFlags) -> None:
+def retry(name: Name, numbers: Numbers = None, *, every: All = False, flags: OpenFlags) -> None:
     """Have parked messages tried again at once; those behind them follow."""
-    from trunkline.cli import consumer_tables as tables
-
-    async def act(consumers: Consumers) -> None:
-        count = await consumers.retry(name, *tables.chosen(numbers, every=every))
-        tables.tell(name, "tried again", count, as_json=flags.json)
-
-    _run(flags, act)
+    chosen = _chosen(numbers, every=every)
+    _change(name, flags, "tried again", lambda consumers: consumers.retry(name, *chosen))
 
 
 @app.command()
 @ends_well
 @with_flags
-def skip(name: Name, numbers: Numbers = None, *, every: All = False, flags: ConsumerFlags) -> None:
+def skip(name: Name, numbers: Numbers = None, *, every: All = False, flags: OpenFlags) -> None:
     """Remove parked messages unhandled; those behind them follow."""
-    from trunkline.cli import consumer_tables as tables
-
-    async def act(consumers: Consumers) -> None:
-        count = await consumers.skip(name, *tables.chosen(numbers, every=every))
-        tables.tell(name, "skipped", count, as_json=flags.json)
-
-    _run(flags, act)
+    chosen = _chosen(numbers, every=every)
+    _change(name, flags, "skipped", lambda consumers: consumers.skip(name, *chosen))
 
 
 @app.command()
 @ends_well
 @with_flags
-def forget(name: Name, *, flags: ConsumerFlags) -> None:
+def forget(name: Name, *, flags: OpenFlags) -> None:
     """Remove a consumer that no code declares any more, with all that is kept of it."""
-    from trunkline.cli import consumer_tables as tables
+    _change(name, flags, "forgotten", lambda consumers: consumers.forget(name))
 
-    async def act(consumers: Consumers) -> None:
-        await consumers.forget(name)
-        tables.tell(name, "forgotten", as_json=flags.json)
 
-    _run(flags, act)
+def _chosen(numbers: Sequence[int] | None, *, every: bool) -> Sequence[int]:
+    """Return the numbers given, none for all, and refuse what is neither or both."""
+    if bool(numbers) == every:
+        fail("say which: their numbers, or --all", status=USAGE)
+    return numbers or ()

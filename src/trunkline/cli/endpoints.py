@@ -11,18 +11,14 @@ import msgspec
 import typer
 
 from trunkline.cli.flags import with_flags
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
 from trunkline.cli.outcome import ends_well
-from trunkline.cli.webhook_flags import WebhookFlags, run
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
     from trunkline.webhooks.endpoints import EndpointState, Recovery
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See how the receivers of webhooks fare; enable them, and send again.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See how the receivers of webhooks fare; enable them, and send again.")
 
 Id = Annotated[str, typer.Argument(metavar="ENDPOINT", help="As the list shows it.")]
 Since = Annotated[
@@ -40,7 +36,7 @@ def list_all(
     *,
     after: Annotated[str, typer.Option(metavar="ENDPOINT", help="Begin after it.")] = "",
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Endpoints at most.")] = 1000,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print endpoints: state, what waits and since when, and the last hour's success rate."""
 
@@ -49,13 +45,13 @@ def list_all(
             await line.webhooks.endpoints.list(after=after, limit=limit), as_json=flags.json
         )
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def show(endpoint_id: Id, *, flags: WebhookFlags) -> None:
+def show(endpoint_id: Id, *, flags: OpenFlags) -> None:
     """Print everything about an endpoint."""
 
     async def act(line: Trunkline) -> None:
@@ -67,20 +63,20 @@ def show(endpoint_id: Id, *, flags: WebhookFlags) -> None:
         else:
             print_table(("", ""), [(name, _shown(name, value)) for name, value in told.items()])
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def enable(endpoint_id: Id, *, flags: WebhookFlags) -> None:
+def enable(endpoint_id: Id, *, flags: OpenFlags) -> None:
     """Have an endpoint get requests again; see replay for what it missed."""
 
     async def act(line: Trunkline) -> None:
         await line.webhooks.endpoints.enable(endpoint_id)
         _tell(endpoint_id, "enabled", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -92,7 +88,7 @@ def disable(
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Shown to whoever looks.")
     ] = "an operator disabled it",
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Have an endpoint get nothing any more; what waits for it is given up."""
 
@@ -100,7 +96,7 @@ def disable(
         await line.webhooks.endpoints.disable(endpoint_id, reason)
         _tell(endpoint_id, "disabled", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -109,7 +105,7 @@ def disable(
 def resend(
     delivery_id: Annotated[str, typer.Argument(metavar="DELIVERY", help="A transmission's id.")],
     *,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Have one transmission sent again; under a new id if it was delivered."""
 
@@ -117,15 +113,13 @@ def resend(
         found = await line.webhooks.endpoints.resend(delivery_id)
         _tell(delivery_id, "sent again as", found, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def recover(
-    endpoint_id: Id, *, since: Since = "1d", until: Until = "0s", flags: WebhookFlags
-) -> None:
+def recover(endpoint_id: Id, *, since: Since = "1d", until: Until = "0s", flags: OpenFlags) -> None:
     """Have everything sent again that was given up after attempts; a worker does it."""
     _again("recover", endpoint_id, (since, until), flags)
 
@@ -133,14 +127,12 @@ def recover(
 @app.command()
 @ends_well
 @with_flags
-def replay(
-    endpoint_id: Id, *, since: Since = "1d", until: Until = "0s", flags: WebhookFlags
-) -> None:
+def replay(endpoint_id: Id, *, since: Since = "1d", until: Until = "0s", flags: OpenFlags) -> None:
     """Have everything sent that was never tried, for the endpoint was disabled."""
     _again("replay", endpoint_id, (since, until), flags)
 
 
-def _again(kind: str, endpoint_id: str, span: tuple[str, str], flags: WebhookFlags) -> None:
+def _again(kind: str, endpoint_id: str, span: tuple[str, str], flags: OpenFlags) -> None:
     from trunkline.runtime import quantity
 
     now = time.time()
@@ -153,19 +145,19 @@ def _again(kind: str, endpoint_id: str, span: tuple[str, str], flags: WebhookFla
         begin = getattr(line.webhooks.endpoints, kind)
         _print_recoveries([await begin(endpoint_id, since=since, until=until)], as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def recoveries(*, flags: WebhookFlags) -> None:
+def recoveries(*, flags: OpenFlags) -> None:
     """Print what is, or was, sent again in the background, and how far it is."""
 
     async def act(line: Trunkline) -> None:
         _print_recoveries(await line.webhooks.endpoints.recoveries(), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -174,7 +166,7 @@ def recoveries(*, flags: WebhookFlags) -> None:
 def cancel(
     recovery_id: Annotated[str, typer.Argument(metavar="RECOVERY", help="As the list shows it.")],
     *,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """End such background work; what it found already is sent."""
 
@@ -182,13 +174,13 @@ def cancel(
         await line.webhooks.endpoints.cancel(recovery_id)
         _tell(recovery_id, "cancelled", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def metrics(*, flags: WebhookFlags) -> None:
+def metrics(*, flags: OpenFlags) -> None:
     """Print how all endpoints fare, in Prometheus' text format."""
 
     async def act(line: Trunkline) -> None:
@@ -197,7 +189,7 @@ def metrics(*, flags: WebhookFlags) -> None:
         states = await line.webhooks.endpoints.list(limit=100_000)
         print(expose(states, now=time.time()), end="")
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 # -- printing ---------------------------------------------------------------------------------

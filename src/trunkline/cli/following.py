@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trunkline.cli.flags import JsonFlag, LineFlags, with_flags
+from trunkline.cli.flags import JsonFlag, with_flags
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
 from trunkline.cli.outcome import ends_well, run_to_end
 
 if TYPE_CHECKING:
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from trunkline.cqrs.projection_build import BuildProgress
     from trunkline.cqrs.projections import ProjectionState
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See where projections stand, and build them anew.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See where projections stand, and build them anew.")
 
 Target = Annotated[
     str,
@@ -46,7 +43,7 @@ class PlaceFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceFlags(LineFlags):
+class TraceFlags(OpenFlags):
     """Say which line, and how to print what it answers."""
 
     line: Annotated[
@@ -84,16 +81,11 @@ def trace(
     """Print what a command led to: steps, events, and what became of each."""
     import msgspec
 
-    from trunkline.app import Trunkline
-    from trunkline.cli.target import load_line
+    async def act(line: Trunkline) -> None:
+        tree = await line.traces.show(ident)
+        typer.echo(msgspec.json.encode(tree).decode() if flags.json else str(tree))
 
-    async def work() -> None:
-        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
-        async with line:
-            tree = await line.traces.show(ident)
-            typer.echo(msgspec.json.encode(tree).decode() if flags.json else str(tree))
-
-    run_to_end(work())
+    act_on_line(flags, act)
 
 
 def _run(place: str, act: Callable[[Trunkline], Awaitable[None]]) -> None:

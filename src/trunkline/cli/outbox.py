@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trunkline.cli.flags import LineFlags, with_flags
-from trunkline.cli.outcome import USAGE, ends_well, fail, run_to_end
+from trunkline.cli.flags import with_flags
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import USAGE, ends_well, fail
 
 if TYPE_CHECKING:
+    from trunkline.app import Trunkline
     from trunkline.store.outbox import Outbox, Parked
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See what transactions left that no log would take; send it again, or drop it.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See what transactions left that no log would take; send it again, or drop it.")
 
 Numbers = Annotated[
     list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Messages, as listed.")
@@ -31,7 +29,7 @@ PART = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutboxFlags(LineFlags):
+class OutboxFlags(OpenFlags):
     """Say which line and which of its outboxes."""
 
     line: Annotated[
@@ -45,18 +43,13 @@ class OutboxFlags(LineFlags):
 
 
 def _run(flags: OutboxFlags, act: Callable[[Outbox], Awaitable[None]]) -> None:
-    from trunkline.app import Trunkline
-    from trunkline.cli.target import load_line
+    async def on_line(line: Trunkline) -> None:
+        found = line.outboxes()
+        if flags.outbox > len(found):
+            fail(f"this line has {len(found)} outboxes: --outbox {flags.outbox} is none")
+        await act(found[flags.outbox - 1])
 
-    async def work() -> None:
-        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
-        async with line:
-            found = line.outboxes()
-            if flags.outbox > len(found):
-                fail(f"this line has {len(found)} outboxes: --outbox {flags.outbox} is none")
-            await act(found[flags.outbox - 1])
-
-    run_to_end(work())
+    act_on_line(flags, on_line)
 
 
 @app.command("list")

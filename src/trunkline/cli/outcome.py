@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -46,6 +47,22 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     else:
         uvloop.run(work)
+
+
+def tell(name: str, what: str, value: object = None, *, as_json: bool) -> None:
+    """Print what was done.
+
+    Args:
+        name: To what.
+        what: How it is now, or what is told of it.
+        value: What came of it, None for nothing more.
+        as_json: Whether to print JSON.
+    """
+    if as_json:
+        done = True if value is None else value
+        print(json.dumps({"name": name, what.replace(" ", "_"): done}))
+    else:
+        print(f"{name}: {what}" + ("" if value is None else f" {value}"))
 
 
 def warn(text: str) -> None:

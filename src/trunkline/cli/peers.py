@@ -12,26 +12,18 @@ import msgspec
 import typer
 
 from trunkline.cli.flags import with_flags
-from trunkline.cli.outcome import FAILURE, ends_well, fail, run_to_end
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import FAILURE, ends_well, fail, run_to_end, tell
 from trunkline.cli.table import moment, print_table
-from trunkline.cli.webhook_flags import After, Limit, WebhookFlags, run
+from trunkline.cli.webhook_flags import After, Limit
 from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
     from trunkline.webhooks.registering import Registered
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
-peers = typer.Typer(
-    no_args_is_help=True,
-    help="See, add and remove the services that may subscribe here, or that call us.",
-    context_settings=_SETTINGS,
-)
-subscriptions = typer.Typer(
-    no_args_is_help=True,
-    help="See and end what other services have subscribed to here.",
-    context_settings=_SETTINGS,
-)
+peers = command_group("See, add and remove the services that may subscribe here, or that call us.")
+subscriptions = command_group("See and end what other services have subscribed to here.")
 
 Name = Annotated[str, typer.Argument(metavar="PEER", help="Its name here.")]
 Secret = Annotated[
@@ -42,7 +34,7 @@ Secret = Annotated[
 @peers.command("list")
 @ends_well
 @with_flags
-def list_peers(*, after: After = "", limit: Limit = 1000, flags: WebhookFlags) -> None:
+def list_peers(*, after: After = "", limit: Limit = 1000, flags: OpenFlags) -> None:
     """Print peers: how each proves who it is, and what it may subscribe to."""
 
     async def act(line: Trunkline) -> None:
@@ -55,7 +47,7 @@ def list_peers(*, after: After = "", limit: Limit = 1000, flags: WebhookFlags) -
         )
         print_table(("peer", "format", "comes with", "we send", "channels"), rows)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @peers.command()
@@ -72,7 +64,7 @@ def add(
         str, typer.Option("--format", metavar="KIND", help="standard, or toot for a gem.")
     ] = "standard",
     send: Secret = None,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Add a peer, or replace it, and print as JSON what to give it; it is told only now."""
     from trunkline.webhooks.peer import Credentials
@@ -88,21 +80,20 @@ def add(
         )
         print(msgspec.json.encode(made).decode())
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @peers.command("remove")
 @ends_well
 @with_flags
-def remove_peer(name: Name, *, flags: WebhookFlags) -> None:
+def remove_peer(name: Name, *, flags: OpenFlags) -> None:
     """Remove a peer and its subscriptions; what is queued for it is not sent any more."""
-    from trunkline.cli.webhook_tables import tell
 
     async def act(line: Trunkline) -> None:
         await line.siblings.peers.remove(name)
         tell(name, "removed", as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @subscriptions.command("list")
@@ -113,7 +104,7 @@ def list_subscriptions(
     peer: Annotated[str | None, typer.Option(metavar="PEER", help="Only this peer's.")] = None,
     after: After = "",
     limit: Limit = 1000,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print who subscribed to what here, where it is called, and until when."""
 
@@ -135,7 +126,7 @@ def list_subscriptions(
         )
         print_table(("peer", "channel", "callback", "format", "until", "endpoint"), rows)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @subscriptions.command("remove")
@@ -145,16 +136,15 @@ def remove_subscription(
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="Its full name.")],
     callback: Annotated[str, typer.Argument(metavar="URL", help="Where it is called.")],
     *,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """End a subscription that another service made here."""
-    from trunkline.cli.webhook_tables import tell
 
     async def act(line: Trunkline) -> None:
         await line.siblings.subscribers.unsubscribe(channel, callback)
         tell(channel, "removed", callback, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @ends_well

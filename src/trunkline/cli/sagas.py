@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trunkline.cli.flags import LineFlags, with_flags
-from trunkline.cli.outcome import ends_well, run_to_end
+from trunkline.cli.flags import with_flags
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import ends_well
+from trunkline.cli.table import moment, print_table
 
 if TYPE_CHECKING:
     from trunkline.cqrs.sagas import Sagas, SagaState
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SagaFlags(LineFlags):
-    """Say which line, and how to print what it answers."""
-
-    line: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:OBJECT", help="A Trunkline, for one that keeps its store elsewhere."
-        ),
-    ] = None
 
 
 Act = Callable[["Sagas"], Awaitable[None]]
@@ -41,29 +29,17 @@ def commands_for(attribute: str, help_text: str) -> typer.Typer:
         attribute: What a line calls it: ``sagas`` or ``pipelines``.
         help_text: What it is.
     """
-    app = typer.Typer(
-        no_args_is_help=True,
-        help=help_text,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = command_group(help_text)
 
-    def run(flags: SagaFlags, act: Act) -> None:
-        from trunkline.app import Trunkline
-        from trunkline.cli.target import load_line
-
-        async def work() -> None:
-            line = load_line(flags.line) if flags.line else Trunkline(flags.log)
-            async with line:
-                await act(getattr(line, attribute))
-
-        run_to_end(work())
+    def run(flags: OpenFlags, act: Act) -> None:
+        act_on_line(flags, lambda line: act(getattr(line, attribute)))
 
     _add_reading(app, run)
     _add_deciding(app, run)
     return app
 
 
-def _add_reading(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> None:
+def _add_reading(app: typer.Typer, run: Callable[[OpenFlags, Act], None]) -> None:
     @app.command("list")
     @ends_well
     @with_flags
@@ -74,7 +50,7 @@ def _add_reading(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> Non
             typer.Option(metavar="STATUS", help="Only those: running, undoing, stopped, stuck …"),
         ] = None,
         limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 100,
-        flags: SagaFlags,
+        flags: OpenFlags,
     ) -> None:
         """Print them, newest first."""
 
@@ -86,7 +62,7 @@ def _add_reading(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> Non
     @app.command()
     @ends_well
     @with_flags
-    def show(saga_id: Id, *, flags: SagaFlags) -> None:
+    def show(saga_id: Id, *, flags: OpenFlags) -> None:
         """Print everything about one, its steps too."""
 
         async def act(sagas: Sagas) -> None:
@@ -95,11 +71,11 @@ def _add_reading(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> Non
         run(flags, act)
 
 
-def _add_deciding(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> None:
+def _add_deciding(app: typer.Typer, run: Callable[[OpenFlags, Act], None]) -> None:
     @app.command()
     @ends_well
     @with_flags
-    def retry(saga_id: Id, *, flags: SagaFlags) -> None:
+    def retry(saga_id: Id, *, flags: OpenFlags) -> None:
         """Have one that is stuck, stopped or waiting go on at once."""
 
         async def act(sagas: Sagas) -> None:
@@ -110,7 +86,7 @@ def _add_deciding(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> No
     @app.command()
     @ends_well
     @with_flags
-    def skip(saga_id: Id, *, flags: SagaFlags) -> None:
+    def skip(saga_id: Id, *, flags: OpenFlags) -> None:
         """Leave out the step or undo that is in the way, and go on behind it."""
 
         async def act(sagas: Sagas) -> None:
@@ -127,7 +103,7 @@ def _add_deciding(app: typer.Typer, run: Callable[[SagaFlags, Act], None]) -> No
         reason: Annotated[
             str, typer.Option(metavar="TEXT", help="Shown to whoever looks.")
         ] = "an operator abandoned it",
-        flags: SagaFlags,
+        flags: OpenFlags,
     ) -> None:
         """End one as it is: nothing more of it is run or undone."""
 
@@ -142,7 +118,7 @@ def _print_list(found: Sequence[SagaState], *, as_json: bool) -> None:
         for one in found:
             print(json.dumps(_object(one)))
         return
-    _print_table(
+    print_table(
         ("id", "name", "status", "steps", "holder", "since", "error"),
         (
             (
@@ -151,7 +127,7 @@ def _print_list(found: Sequence[SagaState], *, as_json: bool) -> None:
                 one.status,
                 " ".join(f"{step.name}:{step.status}" for step in one.steps),
                 one.holder or "-",
-                _clock(one.moved_at),
+                moment(one.moved_at),
                 one.error,
             )
             for one in found
@@ -166,10 +142,10 @@ def _print_one(one: SagaState, *, as_json: bool) -> None:
         return
     steps = told.pop("steps")
     for name in ("due_at", "begun_at", "moved_at"):
-        told[name] = _clock(told[name])
+        told[name] = moment(told[name])
     told["body"] = json.dumps(told["body"])
-    _print_table(("", ""), told.items())
-    _print_table(
+    print_table(("", ""), told.items())
+    print_table(
         ("step", "status", "tries", "undo", "undo tries", "output", "error"),
         (
             (
@@ -197,21 +173,6 @@ def _object(one: SagaState) -> dict[str, Any]:
 
     told: dict[str, Any] = msgspec.to_builtins(one)
     return told
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*titles, box=None, header_style="bold", pad_edge=False, show_header=any(titles))
-    for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
-    Console(soft_wrap=True).print(table)
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 sagas = commands_for("sagas", "See where the steps of commands stand, and help them on.")

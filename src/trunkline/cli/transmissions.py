@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trunkline.cli.flags import with_flags
-from trunkline.cli.outcome import ends_well
-from trunkline.cli.webhook_flags import ChoiceFlags, WebhookFlags, run
+from trunkline.cli.opening import OpenFlags, act_on_line, command_group
+from trunkline.cli.outcome import ends_well, tell
+from trunkline.cli.webhook_flags import ChoiceFlags
 
 if TYPE_CHECKING:
     from trunkline.app import Trunkline
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See what was, and is to be, sent to apps; purge what is over.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("See what was, and is to be, sent to apps; purge what is over.")
 
 
 @app.command("list")
@@ -35,7 +32,7 @@ def list_all(
         int | None, typer.Option(metavar="NUMBER", help="Only those with a lower number.")
     ] = None,
     choice: ChoiceFlags,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print transmissions, the newest first."""
     from trunkline.cli import webhook_tables as tables
@@ -45,7 +42,7 @@ def list_all(
         found = await line.transmissions.list(state=state, before=before, **chosen)
         tables.print_transmissions(found, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -54,7 +51,7 @@ def list_all(
 def show(
     delivery: Annotated[str, typer.Argument(metavar="ID", help="The delivery id.")],
     *,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Print a transmission and all its attempts."""
     from trunkline.cli import webhook_tables as tables
@@ -64,20 +61,20 @@ def show(
         attempts = await line.transmissions.attempts(delivery)
         tables.print_transmission(one, attempts, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
 @ends_well
 @with_flags
-def counts(*, flags: WebhookFlags) -> None:
+def counts(*, flags: OpenFlags) -> None:
     """Print how many transmissions are in each state."""
     from trunkline.cli import webhook_tables as tables
 
     async def act(line: Trunkline) -> None:
         tables.print_counts(await line.transmissions.counts(), as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)
 
 
 @app.command()
@@ -91,15 +88,14 @@ def purge(
     dead: Annotated[
         bool, typer.Option("--dead", metavar="", help="Remove what was given up too.")
     ] = False,
-    flags: WebhookFlags,
+    flags: OpenFlags,
 ) -> None:
     """Remove old transmissions with their attempts; what is undelivered stays, however old."""
-    from trunkline.cli import webhook_tables as tables
     from trunkline.runtime.quantity import duration
 
     async def act(line: Trunkline) -> None:
         age = duration("--older-than", older_than)
         count = await line.transmissions.purge(older_than=age, dead=dead)
-        tables.tell("transmissions", "purged", count, as_json=flags.json)
+        tell("transmissions", "purged", count, as_json=flags.json)
 
-    run(flags, act)
+    act_on_line(flags, act)

@@ -1,15 +1,12 @@
-"""What the commands of the webhooks share: which line, and ids as people type them."""
+"""What the commands of the webhooks share: which app and account, as people type them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trunkline.cli.flags import LineFlags
-from trunkline.cli.outcome import run_to_end
 from trunkline.webhooks.keys import read_key
 
 if TYPE_CHECKING:
@@ -23,18 +20,6 @@ Signals = Annotated[
     list[str] | None,
     typer.Option("--signal", metavar="NAME", help="A signal; may be repeated. * is all."),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebhookFlags(LineFlags):
-    """Say which line, and how to print what it answers."""
-
-    line: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:OBJECT", help="A Trunkline, for one that keeps its store elsewhere."
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +42,6 @@ class ChoiceFlags:
             "account_type": self.account_type,
             "limit": self.limit,
         }
-
-
-Act = Callable[["Trunkline"], Awaitable[None]]
-
-
-def run(flags: WebhookFlags, act: Act) -> None:
-    """Open a line and act on it."""
-    from trunkline.app import Trunkline
-    from trunkline.cli.target import load_line
-
-    async def work() -> None:
-        line = load_line(flags.line) if flags.line else Trunkline(flags.log)
-        async with line:
-            await act(line)
-
-    run_to_end(work())
 
 
 async def app_id_of(line: Trunkline, given: str) -> str:

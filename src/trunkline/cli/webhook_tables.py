@@ -16,14 +16,6 @@ from trunkline.webhooks.ring import SecretInfo
 from trunkline.webhooks.transmissions import AttemptInfo, TransmissionInfo
 
 
-def tell(name: str, what: str, value: object = True, *, as_json: bool) -> None:
-    """Print what was done."""
-    if as_json:
-        print(json.dumps({"name": name, what: value}))
-    else:
-        print(f"{name}: {what}" + ("" if value is True else f" {value}"))
-
-
 def print_apps(found: Sequence[App], *, as_json: bool) -> None:
     """Print apps."""
     if as_json:
