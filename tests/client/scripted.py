@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from trunkline.client import Client
 from trunkline.testing.clock import ManualClock
 from trunkline.wire.chunks import LAST_CHUNK, block_chunk, chunk
 from trunkline.wire.frames import FrameParser, TextFrame, encode_close, encode_text
@@ -32,6 +33,12 @@ class Naps:
         self.taken.append(seconds)
         self.clock.advance(seconds)
         await asyncio.sleep(0)
+
+
+def napping_client(url: str, **options: Any) -> tuple[Client, Naps]:
+    """Return a client that sleeps by the clock alone, and its naps."""
+    naps = Naps()
+    return Client(url, **{"sleep": naps, "clock": naps.clock, **options}), naps
 
 
 class Dialogue:
@@ -219,6 +226,13 @@ def event(number: int, channel: str = "/a") -> bytes:
         number,
         msgspec.json.encode(carried(number, channel)),
     )
+
+
+async def tell_one(server: Dialogue) -> None:
+    """Answer with a stream of one message, and wait until the client goes away."""
+    await server.ready(0)
+    await server.stream(event(1))
+    await server.wait_for_close()
 
 
 def polled(number: int, channel: str = "/a", data: Any = None) -> dict[str, Any]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 import pytest
 
-from tests.client.scripted import EPOCH, Dialogue, Naps, carried, event, scripted, take, until
-from trunkline.client import Client, Gap
+from tests.client.scripted import (
+    EPOCH,
+    Dialogue,
+    carried,
+    event,
+    napping_client,
+    scripted,
+    take,
+    tell_one,
+    until,
+)
+from trunkline.client import Gap
 from trunkline.errors import GapError
 from trunkline.model.position import Position
 
-
-def client(url: str, **options: object) -> tuple[Client, Naps]:
-    naps = Naps()
-    options = {"transport": "sse", "sleep": naps, "clock": naps.clock, **options}
-    return Client(url, **options), naps
+client = partial(napping_client, transport="sse")
 
 
 async def test_asks_for_its_channels_and_yields_messages() -> None:
@@ -184,12 +191,7 @@ async def test_goodbye_says_when_to_come_back() -> None:
             b'retry: 7000\nevent: goodbye\ndata: {"reason":"shutdown","retry":7000}\n\n'
         )
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         api, naps = client(server.url)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
-from tests.client.scripted import Dialogue, Naps, event, scripted, take
+from tests.client.scripted import Dialogue, event, napping_client, scripted, take, tell_one
 from trunkline.client import Client
 from trunkline.errors import AccessDeniedError, ProtocolError, UsageError
 
-
-def client(url: str, **options: object) -> tuple[Client, Naps]:
-    naps = Naps()
-    options = {"transport": "sse", "sleep": naps, "clock": naps.clock, **options}
-    return Client(url, **options), naps
+client = partial(napping_client, transport="sse")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 408])
@@ -23,12 +20,7 @@ async def test_waits_as_the_server_asks_and_comes_back(status: int) -> None:
     async def first(server: Dialogue) -> None:
         await server.answer(status, b"busy", retry_after="23")
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         api, naps = client(server.url)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]
@@ -39,12 +31,7 @@ async def test_backs_off_ever_longer_with_jitter_and_a_ceiling() -> None:
     async def fail(server: Dialogue) -> None:
         await server.answer(500)
 
-    async def work(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(*[fail] * 9, work) as server:
+    async with scripted(*[fail] * 9, tell_one) as server:
         api, naps = client(server.url, first_delay=1.0, max_delay=16.0)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]
@@ -113,12 +100,7 @@ async def test_garbage_ends_the_connection_not_the_subscription(garbage: bytes) 
         await server.ready(0)
         await server.stream(garbage)
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         api, _ = client(server.url)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]
@@ -128,12 +110,7 @@ async def test_what_is_no_http_at_all_is_met_with_patience() -> None:
     async def first(server: Dialogue) -> None:
         await server.send(b"\x00\x01SSH-2.0-what\r\n\r\n")
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         api, _ = client(server.url)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]
@@ -144,12 +121,7 @@ async def test_a_silent_connection_is_given_up() -> None:
         await server.ready(0)
         await server.wait_for_close()
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         api, _ = client(server.url, silence_timeout=0.05)
         async with api:
             assert await take(api.subscribe("/a"), 1) == [1]
@@ -199,12 +171,7 @@ async def test_secrets_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> 
     async def first(server: Dialogue) -> None:
         await server.answer(500)
 
-    async def second(server: Dialogue) -> None:
-        await server.ready(0)
-        await server.stream(event(1))
-        await server.wait_for_close()
-
-    async with scripted(first, second) as server:
+    async with scripted(first, tell_one) as server:
         url = server.url.replace("http://", "http://user:hush@")
         api, _ = client(url, headers={"x-key": "hush"})
         async with api:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.client.scripted import Dialogue, Naps, polled, scripted, status, take, until
+from tests.client.scripted import (
+    Dialogue,
+    Naps,
+    napping_client,
+    polled,
+    scripted,
+    status,
+    take,
+    until,
+)
 from trunkline.client import Client, Gap
 from trunkline.errors import AccessDeniedError, GapError, GrammarError
 from trunkline.model.position import Position
@@ -15,9 +24,7 @@ HELD = ["stream", "long-poll"]
 
 
 def client(url: str, transport: str = "stream", **options: object) -> tuple[Client, Naps]:
-    naps = Naps()
-    options = {"transport": transport, "sleep": naps, "clock": naps.clock, **options}
-    return Client(url, **options), naps
+    return napping_client(url, transport=transport, **options)
 
 
 async def hold(server: Dialogue) -> None:

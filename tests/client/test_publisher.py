@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.client.scripted import Dialogue, Naps, scripted
-from trunkline.client import Client
+from tests.client.scripted import Dialogue, scripted
+from tests.client.scripted import napping_client as client
 from trunkline.errors import (
     AccessDeniedError,
     ConflictError,
@@ -29,11 +29,6 @@ RECEIPT = {
     "position": "e1-9",
     "repeated": False,
 }
-
-
-def client(url: str, **options: Any) -> tuple[Client, Naps]:
-    naps = Naps()
-    return Client(url, sleep=naps, clock=naps.clock, **options), naps
 
 
 async def test_publishes_with_all_options_and_returns_the_receipt() -> None:

@@ -6,16 +6,12 @@ import asyncio
 
 import pytest
 
-from tests.client.scripted import EPOCH, Dialogue, Naps, pushed, scripted, take
-from trunkline.client import Client, Gap
+from tests.client.scripted import EPOCH, Dialogue, pushed, scripted, take
+from tests.client.scripted import napping_client as client
+from trunkline.client import Gap
 from trunkline.errors import AccessDeniedError, GapError, GrammarError, LineClosedError
 from trunkline.model.position import Position
 from trunkline.wire.frames import Opcode, encode_frame_head, encode_text
-
-
-def client(url: str, **options: object) -> tuple[Client, Naps]:
-    naps = Naps()
-    return Client(url, **{"sleep": naps, "clock": naps.clock, **options}), naps
 
 
 async def test_several_subscriptions_share_one_connection() -> None:
