@@ -3,14 +3,13 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from functools import cache
 from typing import Final
 
 import msgspec
 
 from trunkline.sql.database import Dialect
+from trunkline.sql.placeholders import in_dialect
 
 _CHECKPOINT: Final = "line_epoch, position, told, turn, status, reason, moved_at"
 _PARKED: Final = (
@@ -112,8 +111,7 @@ def consumer_statements(dialect: Dialect, schema: str) -> ConsumerStatements:
 
     def told(text: str) -> str:
         text = text.replace("{p}", schema).replace("{share}", " FOR SHARE" * is_postgres)
-        numbers = itertools.count(1)
-        return re.sub(r"\?", lambda _: f"${next(numbers)}", text) if is_postgres else text
+        return in_dialect(dialect, text)
 
     values: dict[str, str] = msgspec.structs.asdict(plain)
     return ConsumerStatements(**{name: told(text) for name, text in values.items()})

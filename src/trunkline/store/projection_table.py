@@ -3,8 +3,6 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -13,6 +11,7 @@ import msgspec
 
 from trunkline.model.position import Position
 from trunkline.sql.database import Database, Dialect
+from trunkline.sql.placeholders import in_dialect
 from trunkline.store.consumer_table import Session
 
 _BUILD = "version, build, line_epoch, global_id, events, begun_at, moved_at, error"
@@ -92,14 +91,10 @@ class _Statements(msgspec.Struct, frozen=True):
 
 @cache
 def _statements(dialect: Dialect, schema: str) -> _Statements:
-    def told(text: str) -> str:
-        text = text.replace("{p}", schema)
-        numbers = itertools.count(1)
-        is_postgres = dialect is Dialect.POSTGRES
-        return re.sub(r"\?", lambda _: f"${next(numbers)}", text) if is_postgres else text
-
     values: dict[str, str] = msgspec.structs.asdict(_Statements())
-    return _Statements(**{name: told(text) for name, text in values.items()})
+    return _Statements(
+        **{name: in_dialect(dialect, text.replace("{p}", schema)) for name, text in values.items()}
+    )
 
 
 class ProjectionTable:

@@ -3,14 +3,13 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from functools import cache
 from typing import Final
 
 import msgspec
 
 from trunkline.sql.database import Dialect
+from trunkline.sql.placeholders import in_dialect
 
 _SAGA: Final = (
     "id, kind, name, key, version, status, heading, body, context, error, owner, epoch, due_at, "
@@ -150,8 +149,7 @@ def saga_statements(dialect: Dialect, schema: str) -> SagaStatements:
 
     def told(text: str) -> str:
         text = text.replace("{p}", schema).replace("{lock}", " FOR UPDATE" * is_postgres)
-        numbers = itertools.count(1)
-        return re.sub(r"\?", lambda _: f"${next(numbers)}", text) if is_postgres else text
+        return in_dialect(dialect, text)
 
     values: dict[str, str] = msgspec.structs.asdict(SagaStatements())
     return SagaStatements(**{name: told(text) for name, text in values.items()})

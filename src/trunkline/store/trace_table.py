@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from trunkline.sql.database import Database, Dialect
+from trunkline.sql.placeholders import in_dialect
 from trunkline.store.consumer_table import Session
 
 #: Rows that a look returns at most.
@@ -99,9 +99,7 @@ def _statements(dialect: Dialect, schema: str) -> _Statements:
     def told(text: str) -> str:
         text = text.replace("{p}", schema)
         text = re.sub(r"\{(\d+)\}", lambda found: ", ".join("?" * int(found[1])), text)
-        numbers = itertools.count(1)
-        is_postgres = dialect is Dialect.POSTGRES
-        return re.sub(r"\?", lambda _: f"${next(numbers)}", text) if is_postgres else text
+        return in_dialect(dialect, text)
 
     values: dict[str, str] = msgspec.structs.asdict(_Statements())
     return _Statements(**{name: told(text) for name, text in values.items()})

@@ -3,14 +3,13 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from functools import cache
 from typing import Final
 
 import msgspec
 
 from trunkline.sql.database import Dialect
+from trunkline.sql.placeholders import in_dialect
 
 _ENDPOINT: Final = (
     "id, app_id, tenant, url, options, state, breaker, failures, parked_until, failing_since, "
@@ -107,9 +106,8 @@ def endpoint_statements(dialect: Dialect, schema: str) -> EndpointStatements:
     lock = " FOR UPDATE SKIP LOCKED" if is_postgres else ""
     made = {}
     for name, text in msgspec.structs.asdict(EndpointStatements()).items():
-        statement = text.replace("{p}", schema).replace("{lock}", lock)
+        statement = in_dialect(dialect, text.replace("{p}", schema).replace("{lock}", lock))
         if is_postgres:
-            statement = _numbered(statement)
             # A parameter that is only compared or selected has no type that could be inferred.
             statement = statement.replace("SELECT $1, $2, $3, $4, $5,", _TYPED_BEGIN)
             statement = statement.replace("0), $6, $7 FROM", "0), $6::float8, $7::float8 FROM")
@@ -119,11 +117,6 @@ def endpoint_statements(dialect: Dialect, schema: str) -> EndpointStatements:
             )
         made[name] = statement
     return EndpointStatements(**made)
-
-
-def _numbered(statement: str) -> str:
-    numbers = itertools.count(1)
-    return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
 
 
 _TYPED_BEGIN: Final = "SELECT $1::text, $2::text, $3::text, $4::float8, $5::float8,"

@@ -3,14 +3,13 @@
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from functools import cache
 from typing import Final
 
 import msgspec
 
 from trunkline.sql.database import Database, Dialect
+from trunkline.sql.placeholders import in_dialect
 
 _PEER: Final = "name, password, secret, outgoing, scheme, format, channels, created_at, updated_at"
 _CALLBACK: Final = (
@@ -34,6 +33,14 @@ class SiblingStatements(msgspec.Struct, frozen=True, kw_only=True):
         "ON CONFLICT (name) DO UPDATE SET password = excluded.password, "
         "secret = excluded.secret, outgoing = excluded.outgoing, scheme = excluded.scheme, "
         "format = excluded.format, channels = excluded.channels, updated_at = excluded.updated_at"
+    )
+    change_peer_secret: str = (
+        "UPDATE t:peer SET secret = ?, updated_at = ? WHERE name = ? AND secret = ?"
+    )
+    forget_retired: str = "DELETE FROM t:app_secret WHERE app_id = ?"
+    retired: str = (
+        "SELECT id, app_id, sealed FROM t:app_secret WHERE app_id {among} AND expires_at > ? "
+        "ORDER BY created_at DESC, id"
     )
     peer: str = f"SELECT {_PEER} FROM t:peer WHERE name = ?"
     peers: str = f"SELECT {_PEER} FROM t:peer WHERE name > ? ORDER BY name LIMIT ?"
@@ -122,11 +129,6 @@ class SiblingStatements(msgspec.Struct, frozen=True, kw_only=True):
     forget: str = "DELETE FROM t:inbox WHERE handled_at < ? AND source LIKE 'peer/%'"
 
 
-def _numbered(statement: str) -> str:
-    numbers = itertools.count(1)
-    return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
-
-
 @cache
 def _statements(dialect: Dialect, schema: str) -> SiblingStatements:
     is_postgres = dialect is Dialect.POSTGRES
@@ -136,8 +138,7 @@ def _statements(dialect: Dialect, schema: str) -> SiblingStatements:
         statement = text.replace("{among}", among).replace("t:", f"{schema}trunkline_")
         if is_postgres:
             statement = statement.replace("(? = 0", "(?::int = 0")
-            statement = _numbered(statement)
-        made[name] = statement
+        made[name] = in_dialect(dialect, statement)
     return SiblingStatements(**made)
 
 

@@ -7,8 +7,6 @@ twice. None has a literal question mark.
 # ruff: noqa: S608 - statements are put together from constants and a checked schema name alone
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
@@ -16,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from trunkline.sql.database import Database, Dialect
+from trunkline.sql.placeholders import in_dialect
 
 _APP: Final = (
     "a.id, a.name, a.description, a.indicator, a.entry_url, e.url, a.signals, a.account_types, "
@@ -113,16 +112,11 @@ def statements_for(dialect: Dialect, schema: str) -> Statements:
         **_transmissions(is_postgres),
     }
     return Statements(
-        **{name: _finished(text, schema, is_postgres) for name, text in written.items()}
+        **{
+            name: in_dialect(dialect, text.replace("t:", f"{schema}trunkline_"))
+            for name, text in written.items()
+        }
     )
-
-
-def _finished(text: str, schema: str, is_postgres: bool) -> str:  # noqa: FBT001
-    text = text.replace("t:", f"{schema}trunkline_")
-    if is_postgres:
-        numbers = itertools.count(1)
-        text = re.sub(r"\?", lambda _: f"${next(numbers)}", text)
-    return text
 
 
 def listed(dialect: Dialect, values: list[str]) -> Any:
