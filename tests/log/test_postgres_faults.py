@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from tests.log.acknowledged import check_line
 from tests.log.postgres import log_at, opened, postgres_url, schema  # noqa: F401 - fixtures
 from trunkline.errors import LineClosedError, LogUnavailableError
 from trunkline.log.postgres import statements as sql
@@ -53,18 +54,9 @@ async def publish(log, who, acknowledged, stop):
             acknowledged[receipt.global_id] = [who, number, part]
 
 
-def check_line(records, acknowledged):
-    """Every acknowledged message is there under its id, none twice, no id missing, no half pair."""
-    assert [one.global_id for one in records] == list(range(1, len(records) + 1))
-    stored = {one.global_id: codec.decode(one.data) for one in records}
-    assert {id_: stored.get(id_) for id_ in acknowledged} == acknowledged
-    texts = [str(value) for value in stored.values()]
-    assert len(set(texts)) == len(texts), "a message is doubled"
-    counts = {}
-    for one in records:
-        counts[one.channel] = counts.get(one.channel, 0) + 1
-        assert one.message_id == counts[one.channel]
-    found = list(stored.values())
+def check_pairs(records, acknowledged):
+    """As for any line, and of no pair there is but a half."""
+    found = list(check_line(records, acknowledged).values())
     for first, second in zip(found[::2], found[1::2], strict=True):
         assert (first[:2], first[2], second[2]) == (second[:2], 0, 1), "half a group"
 
@@ -103,7 +95,7 @@ async def test_server_that_dies_loses_and_doubles_nothing(pooler):
             woken = asyncio.Event()
             log.watch(woken.set)
             acknowledged = await trouble(log, die, rounds=4, between=60)
-            check_line(await whole_line(log), acknowledged)
+            check_pairs(await whole_line(log), acknowledged)
             woken.clear()
             await append(log, [plain("/a", "after")])
             async with asyncio.timeout(10):
@@ -125,7 +117,7 @@ async def test_sessions_ended_by_the_operator_lose_and_double_nothing(postgres_u
             )
 
         acknowledged = await trouble(log, end_sessions, rounds=25, between=10)
-        check_line(await whole_line(log), acknowledged)
+        check_pairs(await whole_line(log), acknowledged)
 
 
 @pytest.mark.slow
@@ -141,7 +133,7 @@ async def test_cut_connections_lose_and_double_nothing(postgres_url, schema):  #
             proxy.cut()
 
         acknowledged = await trouble(log, cut, rounds=25, between=10)
-        check_line(await whole_line(log), acknowledged)
+        check_pairs(await whole_line(log), acknowledged)
 
 
 async def test_lost_answer_is_found(postgres_url, schema):  # noqa: F811

@@ -10,10 +10,10 @@ import signal
 
 import pytest
 
+from tests.log.acknowledged import check_line
 from trunkline.errors import LogError, LogUnavailableError
 from trunkline.log.redis import RedisLog
 from trunkline.log.retention import Retention
-from trunkline.model import codec
 from trunkline.model.channel import ChannelKey
 from trunkline.model.message import Draft
 from trunkline.runtime.clock import SystemClock
@@ -48,19 +48,6 @@ async def publish(log, who, acknowledged, stop):
             return
         (receipt,) = await append(log, [plain(f"/c/{who % 3}", [who, number])])
         acknowledged[receipt.global_id] = [who, number]
-
-
-def check_line(records, acknowledged):
-    """Every acknowledged message is there under its id, none twice, no id missing."""
-    assert [one.global_id for one in records] == list(range(1, len(records) + 1))
-    stored = {one.global_id: codec.decode(one.data) for one in records}
-    assert {id_: stored.get(id_) for id_ in acknowledged} == acknowledged
-    texts = [str(value) for value in stored.values()]
-    assert len(set(texts)) == len(texts), "a message is doubled"
-    counts = {}
-    for one in records:
-        counts[one.channel] = counts.get(one.channel, 0) + 1
-        assert one.message_id == counts[one.channel]
 
 
 async def test_killed_server_keeps_what_was_acknowledged(server):
