@@ -2,63 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 from trunkline.sql.database import Dialect
 from trunkline.store.guests.guest import TOKENS, Poke, Style
 
 
-class SQLiteGuest:
-    """Be a connection of sqlite3.
+class _DriverGuest:
+    """Be a driver's connection, of synchronous or asynchronous code.
 
     Args:
         connection: It.
     """
 
-    is_sync = True
-    dialect = Dialect.SQLITE
+    dialect: ClassVar[Dialect]
+    style: ClassVar[Style]
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def on_commit(self, poke: Poke) -> None:
-        """Do nothing: sqlite3 tells nobody of a commit."""
+        """Do nothing: none of these drivers tells anybody of a commit."""
+
+    def _statements(
+        self, insert: str, sealed: Sequence[bytes]
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Return the statements that insert rows, SQLite's under their transaction's token."""
+        connection, token = self._connection, ""
+        if self.dialect is Dialect.SQLITE:
+            token = TOKENS.of(connection, is_new=not connection.in_transaction)
+        return self.style.statements(insert, sealed, token)
+
+
+class SQLiteGuest(_DriverGuest):
+    """Be a connection of sqlite3."""
+
+    is_sync = True
+    dialect = Dialect.SQLITE
+    style = Style(dialect, "qmark")
 
     def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox."""
-        connection = self._connection
-        token = TOKENS.of(connection, is_new=not connection.in_transaction)
-        for statement, values in Style(self.dialect, "qmark").statements(insert, sealed, token):
-            connection.execute(statement, values).close()
+        for statement, values in self._statements(insert, sealed):
+            self._connection.execute(statement, values).close()
 
     def run(self, statement: str, values: Sequence[Any]) -> int:
         """Run a statement of ours and return how many rows it touched."""
         return int(self._connection.execute(statement, tuple(values)).rowcount)
 
 
-class AioSQLiteGuest:
-    """Be a connection of aiosqlite.
-
-    Args:
-        connection: It.
-    """
+class AioSQLiteGuest(_DriverGuest):
+    """Be a connection of aiosqlite."""
 
     is_sync = False
     dialect = Dialect.SQLITE
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def on_commit(self, poke: Poke) -> None:
-        """Do nothing: aiosqlite tells nobody of a commit."""
+    style = Style(dialect, "qmark")
 
     async def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox."""
-        connection = self._connection
-        token = TOKENS.of(connection, is_new=not connection.in_transaction)
-        for statement, values in Style(self.dialect, "qmark").statements(insert, sealed, token):
-            await (await connection.execute(statement, values)).close()
+        for statement, values in self._statements(insert, sealed):
+            await (await self._connection.execute(statement, values)).close()
 
     async def run(self, statement: str, values: Sequence[Any]) -> int:
         """Run a statement of ours and return how many rows it touched."""
@@ -67,84 +71,55 @@ class AioSQLiteGuest:
         return int(cursor.rowcount)
 
 
-class AsyncpgGuest:
-    """Be a connection of asyncpg, or what its pool lends.
-
-    Args:
-        connection: It.
-    """
+class AsyncpgGuest(_DriverGuest):
+    """Be a connection of asyncpg, or what its pool lends."""
 
     is_sync = False
     dialect = Dialect.POSTGRES
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def on_commit(self, poke: Poke) -> None:
-        """Do nothing: asyncpg tells nobody of a commit."""
+    style = Style(dialect, "numeric_dollar")
 
     async def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox."""
-        style = Style(self.dialect, "numeric_dollar")
-        for statement, values in style.statements(insert, sealed, ""):
+        for statement, values in self._statements(insert, sealed):
             await self._connection.execute(statement, *values)
 
     async def run(self, statement: str, values: Sequence[Any]) -> int:
         """Run a statement of ours and return how many rows it touched."""
-        marked = Style(self.dialect, "numeric_dollar").marked(statement)
-        status = await self._connection.execute(marked, *values)
+        status = await self._connection.execute(self.style.marked(statement), *values)
         return int(status.rpartition(" ")[2])
 
 
-class PsycopgGuest:
-    """Be a synchronous connection of psycopg 3.
-
-    Args:
-        connection: It.
-    """
+class PsycopgGuest(_DriverGuest):
+    """Be a synchronous connection of psycopg 3."""
 
     is_sync = True
     dialect = Dialect.POSTGRES
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def on_commit(self, poke: Poke) -> None:
-        """Do nothing: psycopg tells nobody of a commit."""
+    style = Style(dialect, "format")
 
     def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox."""
-        for statement, values in Style(self.dialect, "format").statements(insert, sealed, ""):
+        for statement, values in self._statements(insert, sealed):
             self._connection.execute(statement, values)
 
     def run(self, statement: str, values: Sequence[Any]) -> int:
         """Run a statement of ours and return how many rows it touched."""
-        marked = Style(self.dialect, "format").marked(statement)
+        marked = self.style.marked(statement)
         return int(self._connection.execute(marked, tuple(values)).rowcount)
 
 
-class AsyncPsycopgGuest:
-    """Be an asynchronous connection of psycopg 3.
-
-    Args:
-        connection: It.
-    """
+class AsyncPsycopgGuest(_DriverGuest):
+    """Be an asynchronous connection of psycopg 3."""
 
     is_sync = False
     dialect = Dialect.POSTGRES
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def on_commit(self, poke: Poke) -> None:
-        """Do nothing: psycopg tells nobody of a commit."""
+    style = Style(dialect, "format")
 
     async def insert(self, insert: str, sealed: Sequence[bytes]) -> None:
         """Insert rows into the outbox."""
-        for statement, values in Style(self.dialect, "format").statements(insert, sealed, ""):
+        for statement, values in self._statements(insert, sealed):
             await self._connection.execute(statement, values)
 
     async def run(self, statement: str, values: Sequence[Any]) -> int:
         """Run a statement of ours and return how many rows it touched."""
-        marked = Style(self.dialect, "format").marked(statement)
+        marked = self.style.marked(statement)
         return int((await self._connection.execute(marked, tuple(values))).rowcount)

@@ -31,15 +31,13 @@ def dialect_of(vendor: str) -> Dialect:
     return dialect
 
 
-class AlchemyGuest:
-    """Be a Session or Connection of SQLAlchemy.
+class _AlchemyGuest:
+    """Be a session or connection of SQLAlchemy, of synchronous or asynchronous code.
 
     Args:
-        session: The Session, or None.
-        connection: The Connection, or None.
+        session: The session, or None.
+        connection: The connection, or None.
     """
-
-    is_sync = True
 
     def __init__(self, session: Any = None, connection: Any = None) -> None:
         self._session = session
@@ -50,6 +48,12 @@ class AlchemyGuest:
         """Name the dialect of its database."""
         bind = self._connection if self._session is None else self._session.get_bind()
         return dialect_of(bind.dialect.name)
+
+
+class AlchemyGuest(_AlchemyGuest):
+    """Be a Session or Connection of SQLAlchemy."""
+
+    is_sync = True
 
     def on_commit(self, poke: Poke) -> None:
         """Have *poke* called after the session's commits."""
@@ -72,25 +76,10 @@ class AlchemyGuest:
         return int(connection.exec_driver_sql(marked, tuple(values)).rowcount)
 
 
-class AsyncAlchemyGuest:
-    """Be an AsyncSession or AsyncConnection of SQLAlchemy.
-
-    Args:
-        session: The AsyncSession, or None.
-        connection: The AsyncConnection, or None.
-    """
+class AsyncAlchemyGuest(_AlchemyGuest):
+    """Be an AsyncSession or AsyncConnection of SQLAlchemy."""
 
     is_sync = False
-
-    def __init__(self, session: Any = None, connection: Any = None) -> None:
-        self._session = session
-        self._connection = connection
-
-    @property
-    def dialect(self) -> Dialect:
-        """Name the dialect of its database."""
-        bind = self._connection if self._session is None else self._session.get_bind()
-        return dialect_of(bind.dialect.name)
 
     def on_commit(self, poke: Poke) -> None:
         """Have *poke* called after the session's commits."""
