@@ -76,6 +76,11 @@ class NetworkRig(Rig):
 
     proxy: FaultProxy
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        await self.proxy.__aenter__()
+        return self
+
     @abstractmethod
     async def kill9(self) -> None:
         """Kill the engine."""
@@ -85,7 +90,29 @@ class NetworkRig(Rig):
         """Start the engine on what it stored."""
 
 
-class RedisRig(NetworkRig):
+class ProcessRig(NetworkRig):
+    """An engine that is one process, and whose files are that process's."""
+
+    server: RedisServer | NatsServer
+
+    async def kill9(self) -> None:
+        """Kill the server."""
+        await self.server.kill9()
+
+    async def start(self) -> None:
+        """Start the server, and wait until it is ready."""
+        await self.server.start()
+
+    @contextlib.asynccontextmanager
+    async def full_disk(self, arena: Arena) -> AsyncIterator[None]:
+        """Let none of the server's files grow; one that gives up is started again."""
+        faults.limit_files(self.server.pid, 1)
+        yield
+        await self.kill9()
+        await self.start()
+
+
+class RedisRig(ProcessRig):
     """Redis that syncs every write, and for a failover a replica behind a proxy of its own."""
 
     def __init__(self) -> None:
@@ -99,31 +126,10 @@ class RedisRig(NetworkRig):
     def direct_url(self) -> str:
         return self.server.log_url
 
-    async def __aenter__(self) -> Self:
-        await self.server.start()
-        await self.proxy.__aenter__()
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         await self.proxy.__aexit__(None, None, None)
         await self.drop_replica()
         await self.server.remove()
-
-    async def kill9(self) -> None:
-        """Kill the server."""
-        await self.server.kill9()
-
-    async def start(self) -> None:
-        """Start the server."""
-        await self.server.start()
-
-    @contextlib.asynccontextmanager
-    async def full_disk(self, arena: Arena) -> AsyncIterator[None]:
-        """Let the server's files not grow: it gives up, for it may not acknowledge any more."""
-        faults.limit_files(self.server.pid, 1)
-        yield
-        await self.server.kill9()
-        await self.server.start()
 
     async def have_replica(self) -> None:
         """Start a replica and wait until it has everything."""
@@ -169,11 +175,6 @@ class PostgresRig(NetworkRig):
         self.direct_url = f"{self.server.url}?patience={QUEUE_TIMEOUT}"
         self.url = self.direct_url.replace(f":{self.server.port}/", f":{self.proxy.port}/")
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        await self.proxy.__aenter__()
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         await self.proxy.__aexit__(None, None, None)
         await asyncio.to_thread(self.server.remove)
@@ -201,7 +202,7 @@ class PostgresRig(NetworkRig):
         await self.start()
 
 
-class NatsRig(NetworkRig):
+class NatsRig(ProcessRig):
     """One NATS server with its streams in files."""
 
     def __init__(self) -> None:
@@ -210,30 +211,9 @@ class NatsRig(NetworkRig):
         self.url = f"nats://{HOST}:{self.proxy.port}?{NATS_OPTIONS}"
         self.direct_url = f"{self.server.url}?{NATS_OPTIONS}"
 
-    async def __aenter__(self) -> Self:
-        await self.server.start()
-        await self.proxy.__aenter__()
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         await self.proxy.__aexit__(None, None, None)
         await self.server.stop()
-
-    async def kill9(self) -> None:
-        """Kill the server."""
-        await self.server.kill9()
-
-    async def start(self) -> None:
-        """Start the server, and wait until it calls itself healthy."""
-        await self.server.start()
-
-    @contextlib.asynccontextmanager
-    async def full_disk(self, arena: Arena) -> AsyncIterator[None]:
-        """Let none of the server's files grow."""
-        faults.limit_files(self.server.pid, 1)
-        yield
-        await self.server.kill9()
-        await self.server.start()
 
 
 class NatsClusterRig(Rig):
