@@ -44,6 +44,18 @@ def test_a_peer_is_added_shown_and_removed(host: Shell) -> None:
     host.run("subscriptions", "remove", "a", "http://b/", status=1)
 
 
+def test_a_peers_secret_is_rotated_and_taken_over(host: Shell) -> None:
+    given = json.loads(host.out("peers", "add", "shop"))
+    new = host.out("peers", "rotate", "shop", "--grace", "1h").split()[-1]
+    assert new.startswith("whsec_")
+    assert new != given["secret"]
+    (host.folder / "secret").write_text(f"{given['secret']}\n")
+    taken = host.out("peers", "rotate", "shop", "--secret", "secret", "--grace", "0").split()[-1]
+    assert taken == given["secret"]
+    host.run("peers", "rotate", "nobody", status=1)
+    host.run("peers", "rotate", "shop", "--secret", "missing", status=2)
+
+
 def test_registering_tells_of_each_source_and_fails_when_one_does(host: Shell) -> None:
     (host.folder / "shop.py").write_text(SHOP)
     done = host.run("register", "shop:line", status=1)

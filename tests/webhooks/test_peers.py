@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhooks.services import PREFIX, make_line
+from tests.store.databases import until
+from tests.webhooks.services import PREFIX, come, make_line, pair
 from trunkline import Trunkline
 from trunkline.errors import ConfigError
-from trunkline.webhooks.errors import SecretError, UnknownPeerError
+from trunkline.testing.clock import ManualClock
+from trunkline.webhooks.errors import SecretError, SignalError, UnknownPeerError
 from trunkline.webhooks.peer import (
     NOBODY,
     Credentials,
@@ -19,6 +21,9 @@ from trunkline.webhooks.peer import (
     hash_password,
     read_authorization,
 )
+from trunkline.webhooks.peers import Peers
+from trunkline.webhooks.vault import Vault
+from trunkline.wire.signature import SigningKey, VerifyingKey, encode_secret
 
 
 def test_a_password_fits_its_own_hash_alone_and_none_fits_nobody() -> None:
@@ -92,3 +97,91 @@ async def test_a_peer_is_replaced_and_removed(ground) -> None:
         for password in ("short", "with space", "ünïcödé!"):
             with pytest.raises(ConfigError):
                 await peers.add("shop", password=password)
+
+
+async def test_secrets_of_a_peer_rotate_with_an_overlap(ground) -> None:
+    async with make_line(ground.url, prefix=PREFIX) as line:
+        await line.siblings.peers.list()
+        clock = ManualClock()
+
+        async def ready():
+            return line._store.database
+
+        peers = Peers(ready, Vault([base64.b64encode(bytes(32)).decode()]), clock, grace=60)
+
+        async def valid() -> list[str]:
+            [known] = (await peers.keys(["shop"])).values()
+            found = [known.secret, *known.retired]
+            assert set(known.signing) == set(map(SigningKey.read, found))
+            assert set(known.verifying) == set(map(VerifyingKey.read, found))
+            return found
+
+        first = (await peers.add("shop")).secret
+        await peers.add("bank")
+        clock.advance(1)
+        second = await peers.rotate_secret("shop")
+        assert await valid() == [second, first]
+        assert (await peers.keys(["bank"]))["bank"].retired == ()
+        clock.advance(30)
+        third = await peers.rotate_secret("shop", value=encode_secret(bytes(range(32))))
+        assert await valid() == [third, second, first]
+        assert await peers.rotate_secret("shop", value=third) == third
+        clock.advance(31)  # the first one's minute is over
+        assert await valid() == [third, second]
+        last = await peers.rotate_secret("shop", grace=0)
+        assert await valid() == [last]
+
+        for _ in range(4):
+            await peers.rotate_secret("shop")
+        with pytest.raises(SignalError, match="5 secrets"):
+            await peers.rotate_secret("shop")
+        assert len(await valid()) == 5
+        again = (await peers.add("shop")).secret  # replaced: what it had counts no more
+        assert await valid() == [again]
+        await peers.rotate_secret("shop")
+        await peers.remove("shop")
+        assert (await peers.add("shop")).secret is not None
+        assert len(await valid()) == 1
+
+
+async def test_a_secret_that_cannot_be_rotated_is_refused(ground) -> None:
+    async with make_line(ground.url, prefix=PREFIX) as line:
+        peers = line.siblings.peers
+        await peers.add("gem", format="toot")
+        with pytest.raises(UnknownPeerError):
+            await peers.rotate_secret("nobody")
+        with pytest.raises(ConfigError):
+            await peers.rotate_secret("gem")
+        given = await peers.add("shop")
+        for bad in ("short", "whsk_" + "A" * 43 + "=", "with\nlines" * 4):
+            with pytest.raises(ValueError, match=r"secret|key"):
+                await peers.rotate_secret("shop", value=bad)
+        assert (await peers.keys(["shop"]))["shop"].secret == given.secret
+
+
+async def test_events_and_registrations_go_on_while_both_sides_change_their_secret(ground) -> None:
+    async with pair(ground) as (line, hearer, _):
+        hearer.line.siblings.subscribe("school", "a", hearer.hear)
+        await hearer.line.open(run_consumers=True)
+
+        async def both_ways(number: int) -> None:
+            [done] = await hearer.line.siblings.register()
+            assert done.is_ok, done
+            await line.siblings.publish("a", {"n": number}, id=f"event-{number}")
+            await come(lambda: len(hearer.heard) == number)
+
+        async def sent() -> bool:
+            counts = await line.transmissions.counts()
+            return {state: count for state, count in counts.items() if count} == {"sent": 4}
+
+        await both_ways(1)
+        new = await line.siblings.peers.rotate_secret("shop", grace=3600)
+        await both_ways(2)
+        await hearer.line.siblings.peers.rotate_secret("school", value=new)
+        await both_ways(3)
+        for one, name in ((line, "shop"), (hearer.line, "school")):  # the overlap is over
+            await one.siblings.peers.rotate_secret(name, value=encode_secret(b"x" * 32), grace=0)
+        await both_ways(4)
+        await until(sent)
+        for one in await line.transmissions.list():  # and none of them at a second attempt
+            assert len(await line.transmissions.attempts(one.id)) == 1

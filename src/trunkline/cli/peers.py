@@ -83,6 +83,35 @@ def add(
     act_on_line(flags, act)
 
 
+@peers.command()
+@ends_well
+@with_flags
+def rotate(
+    name: Name,
+    *,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Old ones stay valid: 0 for not at all, 1h, 7d."),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A file with the one that it has made; - reads."),
+    ] = None,
+    flags: OpenFlags,
+) -> None:
+    """Give a peer a new secret and print it; old ones stay valid for a while."""
+    from trunkline.runtime.quantity import duration
+
+    value = None if secret is None else _read(secret).decode("utf-8", "replace").strip()
+
+    async def act(line: Trunkline) -> None:
+        wait = None if grace is None else duration("--grace", grace)
+        new = await line.siblings.peers.rotate_secret(name, grace=wait, value=value)
+        tell(name, "secret", new, as_json=flags.json)
+
+    act_on_line(flags, act)
+
+
 @peers.command("remove")
 @ends_well
 @with_flags

@@ -92,6 +92,7 @@ class PeerKeys(msgspec.Struct, frozen=True, kw_only=True):
         us: Who we are there.
         scheme: How we show it.
         secret: What both sign with, or None.
+        retired: What both signed with before, as long as it is valid; the newest first.
         authorization: The header that we send, or None.
         password: The hash of what it comes with, or None.
     """
@@ -102,20 +103,24 @@ class PeerKeys(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None
     authorization: str | None
     password: str | None
+    retired: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<PeerKeys of {self.name}>"
 
     @property
     def signing(self) -> tuple[SigningKey, ...]:
-        """Return what signs requests to it; none where they aren't signed."""
-        is_signed = self.scheme == "signature" and self.secret is not None
-        return (SigningKey.read(self.secret or ""),) if is_signed else ()
+        """Return what signs requests to it, all together; none where they aren't signed."""
+        return tuple(map(SigningKey.read, self._valid)) if self.scheme == "signature" else ()
 
     @property
     def verifying(self) -> tuple[VerifyingKey, ...]:
         """Return what verifies requests from it."""
-        return () if self.secret is None else (VerifyingKey.read(self.secret),)
+        return tuple(map(VerifyingKey.read, self._valid))
+
+    @property
+    def _valid(self) -> tuple[str, ...]:
+        return () if self.secret is None else (self.secret, *self.retired)
 
 
 def check_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, ConflictError
 from trunkline.model import codec
 from trunkline.runtime.clock import Clock
 from trunkline.sql.database import Database, Row
@@ -24,6 +24,7 @@ from trunkline.webhooks.peer import (
     check_password,
     hash_password,
 )
+from trunkline.webhooks.ring import SIGNAL, SecretRing, checked_secret, new_secret
 from trunkline.webhooks.sibling_statements import SiblingStatements, sibling_statements
 from trunkline.webhooks.statements import listed
 from trunkline.webhooks.vault import Vault
@@ -52,14 +53,21 @@ class Peers:
         ready: Opens the line if need be, and returns its database.
         vault: Seals what goes out.
         clock: Tells the time.
+        grace: Seconds that an old secret stays valid beside a new one, if nothing else is said.
     """
 
     def __init__(
-        self, ready: Callable[[], Awaitable[Database]], vault: Vault, clock: Clock
+        self,
+        ready: Callable[[], Awaitable[Database]],
+        vault: Vault,
+        clock: Clock,
+        *,
+        grace: float = 86400.0,
     ) -> None:
         self._ready = ready
         self._vault = vault
         self._clock = clock
+        self._grace = grace
 
     async def add(
         self,
@@ -70,7 +78,7 @@ class Peers:
         secret: str | None = None,
         **terms: Any,
     ) -> Credentials:
-        """Add a peer, or replace what is kept of it.
+        """Add a peer, or replace what is kept of it at once; :meth:`rotate_secret` overlaps.
 
         Args:
             name: Its name here; it comes under this one.
@@ -114,7 +122,51 @@ class Peers:
                 now,
                 now,
             )
+            await tx.execute(sql.forget_retired, _ring_of(name))
         return Credentials(name=name, password=password, secret=secret)
+
+    async def rotate_secret(
+        self, name: str, *, grace: float | None = None, value: str | None = None
+    ) -> str:
+        """Give a peer a new secret; the old ones stay valid for a while.
+
+        Until then what we send is signed with all of them, and what comes may be signed with any:
+        so the other side may take the new one whenever it likes before.
+
+        Args:
+            name: Which.
+            grace: Seconds that old ones stay valid; 0 when one may be in wrong hands. As the
+                webhooks' setting ``secret_grace`` says by default.
+            value: The secret that the other side has made; a new one by default.
+
+        Returns:
+            The new secret, told only now.
+
+        Raises:
+            UnknownPeerError: There is none.
+            ConfigError: Nothing between us is signed.
+            SignalError: The value can't be used, or too many are valid still.
+            ConflictError: Somebody else changed it meanwhile.
+        """
+        new = new_secret(SIGNAL) if value is None else checked_secret(SIGNAL, value)
+        database, sql = await self._open()
+        rows = await database.fetch(sql.peer, name)
+        if not rows:
+            raise UnknownPeerError(f"no peer {name!r}")
+        if rows[0]["secret"] is None:
+            raise ConfigError(f"peer {name!r} has no secret: add it again with one")
+        sealed, owner = bytes(rows[0]["secret"]), f"peer {name}"
+        old = self._vault.open(sealed, owner=owner)
+        if old == new:
+            return new  # repeated, as by an operator who is not sure: it ends nothing
+        changed = (self._vault.seal(new, owner=owner), self._clock.now(), name, sealed)
+        ring = SecretRing(database, self._vault, self._clock)
+        async with database.transaction() as tx:
+            if not await tx.execute(sql.rotate_peer, *changed):
+                raise ConflictError(f"peer {name!r} was changed meanwhile: look, and try again")
+            wait = self._grace if grace is None else grace
+            await ring.retire(tx, _ring_of(name), old, grace=wait)
+        return new
 
     async def list(self, *, after: str = "", limit: int = 1000) -> Sequence[Peer]:
         """Return peers, by name.
@@ -142,6 +194,7 @@ class Peers:
         async with database.transaction() as tx:
             if not await tx.execute(sql.remove_peer, name):
                 raise UnknownPeerError(f"no peer {name!r}")
+            await tx.execute(sql.forget_retired, _ring_of(name))
             await tx.execute(sql.remove_peer_endpoints, name)
             await tx.execute(sql.remove_peer_callbacks, name)
 
@@ -152,11 +205,20 @@ class Peers:
             SecretError: A secret can't be opened.
         """
         database, sql = await self._open()
-        wanted = listed(database.dialect, sorted(set(names)))
-        rows = await database.fetch(sql.some_peers, wanted)
-        return {row["name"]: self._keys(row) for row in rows}
+        wanted = sorted(set(names))
+        # In this order: a secret that is replaced in between is found twice, and never not at all.
+        rows = await database.fetch(sql.some_peers, listed(database.dialect, wanted))
+        rings = listed(database.dialect, [_ring_of(name) for name in wanted])
+        retired: dict[str, tuple[str, ...]] = {}
+        ring = SecretRing(database, self._vault, self._clock)
+        for ident, owner, sealed in await database.fetch(sql.retired, rings, self._clock.now()):
+            opened = ring.opened(owner, ident, sealed)
+            retired[owner] = (*retired.get(owner, ()), opened)
+        return {
+            row["name"]: self._keys(row, retired.get(_ring_of(row["name"]), ())) for row in rows
+        }
 
-    def _keys(self, row: Row) -> PeerKeys:
+    def _keys(self, row: Row, retired: tuple[str, ...]) -> PeerKeys:
         name, scheme = row["name"], row["scheme"]
         secret, sealed = row["secret"], row["outgoing"]
         sent = Credentials(name=name)
@@ -173,11 +235,17 @@ class Peers:
             else self._vault.open(bytes(secret), owner=f"peer {name}"),
             authorization={"basic": sent.basic, "bearer": token}.get(scheme),
             password=row["password"],
+            retired=retired,
         )
 
     async def _open(self) -> tuple[Database, SiblingStatements]:
         database = await self._ready()
         return database, sibling_statements(database)
+
+
+def _ring_of(name: str) -> str:
+    """Return whose a peer's old secrets are in the ring: no app's id has a slash."""
+    return f"peer/{name}"
 
 
 def _terms(given: Mapping[str, Any]) -> PeerTerms:

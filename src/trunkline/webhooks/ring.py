@@ -1,4 +1,4 @@
-"""An app's secrets: several may be valid at once, so that both sides can change theirs."""
+"""Secrets of apps and peers: several are valid at once, so that both sides can change theirs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretRing:
-    """Keep the secrets of apps.
+    """Keep the secrets of apps, and those that peers had before.
 
     Args:
         database: Where they are.
@@ -75,11 +75,14 @@ class SecretRing:
             SignalError: The purpose is none, or the value can't be used for it.
         """
         value = new_secret(purpose) if value is None else checked_secret(purpose, value)
+        return await self._put(tx, app_id, purpose, value), value
+
+    async def _put(self, tx: Transaction, app_id: str, purpose: str, value: str) -> str:
         ident = f"sec_{secrets.token_hex(8)}"
         sealed = self._vault.seal(value, owner=f"{app_id} {ident}")
         now = self._clock.now()
         await tx.execute(self._sql.add_secret, ident, app_id, purpose, sealed, hint(value), now)
-        return ident, value
+        return ident
 
     async def rotate(self, app_id: str, purpose: str, *, grace: float, value: str | None) -> str:
         """Add a secret, and let those before it end after a while.
@@ -96,16 +99,39 @@ class SecretRing:
         now = self._clock.now()
         async with self._database.transaction() as tx:
             ident, value = await self.add(tx, app_id, purpose, value)
-            end = now + max(0.0, grace)
-            await tx.execute(self._sql.expire_secrets, end, app_id, purpose, ident, end)
-            await tx.execute(self._sql.forget_secrets, now)
-            rows = [row for row in await self._rows(tx, app_id) if row[1] == purpose]
-            if len(rows) > MOST:
-                raise SignalError(
-                    f"{MOST} secrets of this app are valid already: wait, or rotate with a grace "
-                    "of 0 first"
-                )
+            await self._expire(tx, app_id, purpose, end=now + max(0.0, grace), but=ident)
+            await self._check_count(tx, app_id, purpose, most=MOST)
         return value
+
+    async def retire(self, tx: Transaction, owner: str, value: str, *, grace: float) -> None:
+        """Keep a secret for signals that was replaced elsewhere, for a while.
+
+        Args:
+            tx: The transaction that replaces it.
+            owner: Whose, as an app's id is.
+            value: The secret.
+            grace: Seconds that it, and those before it, stay valid at most.
+
+        Raises:
+            SignalError: Too many are valid still.
+        """
+        await self._put(tx, owner, SIGNAL, value)
+        end = self._clock.now() + max(0.0, grace)
+        await self._expire(tx, owner, SIGNAL, end=end, but="")
+        await self._check_count(tx, owner, SIGNAL, most=MOST - 1)
+
+    async def _expire(
+        self, tx: Transaction, app_id: str, purpose: str, *, end: float, but: str
+    ) -> None:
+        await tx.execute(self._sql.expire_secrets, end, app_id, purpose, but, end)
+        await tx.execute(self._sql.forget_secrets, self._clock.now())
+
+    async def _check_count(self, tx: Transaction, app_id: str, purpose: str, *, most: int) -> None:
+        rows = await self._rows(tx, app_id)
+        if sum(row[1] == purpose for row in rows) > most:
+            raise SignalError(
+                f"{MOST} secrets are valid there already: wait, or rotate with a grace of 0 first"
+            )
 
     async def _rows(self, tx: Transaction, app_id: str) -> Sequence[Row]:
         return await tx.fetch(self._sql.secrets, app_id, self._clock.now())

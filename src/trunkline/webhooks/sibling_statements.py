@@ -34,9 +34,7 @@ class SiblingStatements(msgspec.Struct, frozen=True, kw_only=True):
         "secret = excluded.secret, outgoing = excluded.outgoing, scheme = excluded.scheme, "
         "format = excluded.format, channels = excluded.channels, updated_at = excluded.updated_at"
     )
-    change_peer_secret: str = (
-        "UPDATE t:peer SET secret = ?, updated_at = ? WHERE name = ? AND secret = ?"
-    )
+    rotate_peer: str = "UPDATE t:peer SET secret = ?, updated_at = ? WHERE name = ? AND secret = ?"
     forget_retired: str = "DELETE FROM t:app_secret WHERE app_id = ?"
     retired: str = (
         "SELECT id, app_id, sealed FROM t:app_secret WHERE app_id {among} AND expires_at > ? "

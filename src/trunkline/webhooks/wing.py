@@ -85,7 +85,7 @@ class Webhooks:
         )
         self.connections = Connections(self._database, self.apps, clock)
         self.transmissions = Transmissions(self._database, clock)
-        self.peers = Peers(self._database, self._vault, clock)
+        self.peers = Peers(self._database, self._vault, clock, grace=options.secret_grace)
         self.callbacks = Callbacks(clock)
 
     # -- signals ------------------------------------------------------------------------------
