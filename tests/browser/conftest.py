@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Error, Page, async_playwright
 
+from tests.browser.sites import USUAL, Site, a_site
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
     "--no-sandbox",  # the tests may run as root in a container
@@ -62,6 +64,20 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     finally:
         await context.close()
     assert not errors, "uncaught in the page: " + "; ".join(map(str, errors))
+
+
+@pytest.fixture(scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """Serve the site for all tests of a module."""
+    async with a_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture
+async def switched_back(site: Site) -> AsyncIterator[None]:
+    """Switch the site's options back after a test that may switch them."""
+    yield
+    await site.switch(**USUAL)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.sites import Site, a_site
+from tests.browser.sites import Site
 
 pytestmark = pytest.mark.browser
 
@@ -19,12 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 THEIRS = "const show = (what) => { shown.push(what); }; console.log = show;\n"
 #: The pages, and what their programs listen to, in order.
 PAGES = {"docs/tutorial.md": "/orders/9", "README.md": "/orders/7"}
-
-
-@pytest.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with a_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
 
 
 def programs(page: str) -> list[str]:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, Request
 
 from tests.browser.proxies import buffering
-from tests.browser.sites import USUAL, Site, a_site
+from tests.browser.sites import Site
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with a_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-@pytest.fixture
-async def site(shared: Site) -> AsyncIterator[Site]:
-    yield shared
-    await shared.switch(**USUAL)
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("switched_back")]
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, Request, Route
 
 from tests.browser.proxies import buffering
-from tests.browser.sites import USUAL, Site, a_site
+from tests.browser.sites import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("switched_back")]
 
 #: Every wait that the page's programs ask for, in milliseconds, is noted and made short.
 NOTE_WAITS = """
@@ -28,18 +27,6 @@ DEFAULTS = """() => Object.assign(MessageBus, {
   callbackInterval: 15000, backgroundCallbackInterval: 60000, minPollInterval: 100,
   maxPollInterval: 180000, firstChunkTimeout: 3000,
 })"""
-
-
-@pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with a_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-@pytest.fixture
-async def site(shared: Site) -> AsyncIterator[Site]:
-    yield shared
-    await shared.switch(**USUAL)
 
 
 @pytest.fixture

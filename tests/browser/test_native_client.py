@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, WebSocketRoute
 
-from tests.browser.sites import Site, a_site
+from tests.browser.sites import Site
 from trunkline.testing.servers import HOST, Server
 
 pytestmark = pytest.mark.browser
@@ -29,12 +29,6 @@ CONNECT = """([transports, channel, start]) => {
     got.push([message.message_id, message.data]);
   }, start);
 }"""
-
-
-@pytest.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with a_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
 
 
 async def connect(

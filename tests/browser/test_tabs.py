@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.browser.sites import Site, a_site
+from tests.browser.sites import Site
 
 pytestmark = pytest.mark.browser
 
@@ -25,12 +24,6 @@ CONNECT = """([channel, transports]) => {
     position: "0",
   });
 }"""
-
-
-@pytest.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with a_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
 
 
 async def a_tab(
