@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.webhooks.posting import decoded, posting
+from tests.webhooks.posting import decoded
 from tests.webhooks.receiving import raw_server, receiving
-
-
-@pytest.fixture
-async def post(ground):
-    async with posting(ground) as found:
-        yield found
-
 
 BODIES = {
     "NUL": b"a\x00b",

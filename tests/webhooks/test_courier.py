@@ -6,32 +6,18 @@ import asyncio
 import time
 
 import msgspec
-import pytest
 import standardwebhooks
 
-from tests.webhooks.posting import KEY, come_true, decoded, posting, until
+from tests.webhooks.posting import KEY, come_true, decoded, until
 from tests.webhooks.receiving import (
     answers,
     hangs,
     one_after_another,
-    receiving,
     resets,
 )
 from trunkline.webhooks.outgoing import WithdrawnError
 
 SOON = {"schedule": [0.01, 0.01, 0.01], "spread": 0}
-
-
-@pytest.fixture
-async def post(ground):
-    async with posting(ground) as found:
-        yield found
-
-
-@pytest.fixture
-async def receiver():
-    async with receiving() as found:
-        yield found
 
 
 async def test_what_is_queued_is_delivered_signed_and_recorded(post, receiver) -> None:

@@ -6,25 +6,13 @@ import time
 
 import pytest
 
-from tests.webhooks.posting import posting, until
-from tests.webhooks.receiving import answers, receiving
+from tests.webhooks.posting import until
+from tests.webhooks.receiving import answers
 from trunkline.webhooks.endpoints import Endpoints
 from trunkline.webhooks.errors import UnknownAppError
 from trunkline.webhooks.recoverer import Recoverer
 
 SOON = {"schedule": [], "spread": 0}
-
-
-@pytest.fixture
-async def post(ground):
-    async with posting(ground) as found:
-        yield found
-
-
-@pytest.fixture
-async def receiver():
-    async with receiving() as found:
-        yield found
 
 
 def endpoints_of(post) -> Endpoints:

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from tests.webhooks.posting import come_true, posting, until
-from tests.webhooks.receiving import answers, receiving
-
-
-@pytest.fixture
-async def post(ground):
-    async with posting(ground) as found:
-        yield found
-
-
-@pytest.fixture
-async def receiver():
-    async with receiving() as found:
-        yield found
+from tests.webhooks.posting import come_true, until
+from tests.webhooks.receiving import answers
 
 
 async def test_what_others_queue_is_found_at_once_though_an_endpoint_hangs(
