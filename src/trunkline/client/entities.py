@@ -14,10 +14,10 @@ from trunkline.client.endpoint import Endpoint
 from trunkline.client.failures import Interruption, Misdirection, failure_of_code
 from trunkline.client.link import beside
 from trunkline.client.pacing import Pace
+from trunkline.client.receiving import receive_text
 from trunkline.client.settings import Settings
 from trunkline.errors import ProtocolError, TrunklineError
 from trunkline.model.entity import EntityKey
-from trunkline.wire.frames import Opcode
 from trunkline.wire.pushes import Failed, Goodbye, Push, parse_push
 from trunkline.wire.socket import SUBPROTOCOL, Request, encode_request
 from trunkline.wire.watch import (
@@ -235,7 +235,8 @@ class EntityLink:
             self._ask([others[0].named for others in self._watches.values()])
             async with beside(self._speak(socket)):
                 while self._watches:
-                    self._on_push(await self._receive(socket))
+                    text = await receive_text(socket, self._settings.silence_timeout)
+                    self._on_push(parse_push(text))
 
     def _ask(self, named: Sequence[Named]) -> None:
         for first in range(0, len(named), MAX_NAMED):
@@ -252,15 +253,6 @@ class EntityLink:
             except (ConnectionError, RuntimeError) as error:
                 # Reading will notice, and say it better.
                 logger.debug("could not send on the socket: %s", error)
-
-    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> Push | None:
-        try:
-            message = await socket.receive(self._settings.silence_timeout)
-        except TimeoutError:
-            raise Interruption("the server fell silent") from None
-        if isinstance(message.data, str) and message.type.value == Opcode.TEXT:
-            return parse_push(message.data)
-        raise Interruption(f"the socket was closed with {socket.close_code}")
 
     # -- what the server says -----------------------------------------------------------------
 

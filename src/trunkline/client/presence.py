@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -12,15 +11,12 @@ import msgspec
 from trunkline.client.endpoint import Endpoint
 from trunkline.client.failures import Interruption, Misdirection, failure_of_code
 from trunkline.client.pacing import Pace
+from trunkline.client.receiving import receive_text
 from trunkline.client.settings import Settings
 from trunkline.errors import ProtocolError, ServerUnavailableError
-from trunkline.wire.frames import Opcode
 from trunkline.wire.presence import Following, FollowRequest, Member, Moved, parse_following
 from trunkline.wire.pushes import Failed, Goodbye, Push, parse_push
 from trunkline.wire.socket import SUBPROTOCOL, encode_request
-
-if TYPE_CHECKING:
-    import aiohttp
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +91,8 @@ class ChannelPresence:
                     request = FollowRequest(1, [self.channel])
                     await socket.send_str(encode_request(request).decode())
                     while True:
-                        now = self._after(await self._receive(socket), known or {})
+                        text = await receive_text(socket, self._settings.silence_timeout)
+                        now = self._after(parse_push(text), known or {})
                         if now is not None and now != known:
                             pace.establish()
                             before, known = known or {}, now
@@ -109,15 +106,6 @@ class ChannelPresence:
             pause = pace.delay(cause)
             logger.warning("presence: connection lost (%s); again in %.1f s", cause, pause)
             await self._settings.sleep(pause)
-
-    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> Push | None:
-        try:
-            message = await socket.receive(self._settings.silence_timeout)
-        except TimeoutError:
-            raise Interruption("the server fell silent") from None
-        if isinstance(message.data, str) and message.type.value == Opcode.TEXT:
-            return parse_push(message.data)
-        raise Interruption(f"the socket was closed with {socket.close_code}")
 
     def _after(self, push: Push | None, known: dict[Member, None]) -> dict[Member, None] | None:
         """Return who is there after a push, None if it says nothing of that."""

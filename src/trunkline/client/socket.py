@@ -9,8 +9,7 @@ from trunkline.client.conversation import Conversation
 from trunkline.client.cursor import Cursor, position_in
 from trunkline.client.failures import Interruption
 from trunkline.client.link import Link, beside, logger
-from trunkline.errors import ProtocolError
-from trunkline.wire.frames import Opcode
+from trunkline.client.receiving import receive_text
 from trunkline.wire.pushes import (
     Failed,
     Gap,
@@ -42,20 +41,9 @@ class SocketLink(Link[Cursor]):
             self._socket, self._talk = socket, Conversation()
             async with beside(self._unpark()):
                 while self.feeds:
-                    await self._on_push(*await self._receive())
+                    text = await receive_text(socket, self._settings.silence_timeout)
+                    await self._on_push(parse_push(text), len(text))
         return 0.0
-
-    async def _receive(self) -> tuple[Push | None, int]:
-        """Return the next push and its size, bytes."""
-        try:
-            message = await self._socket.receive(self._settings.silence_timeout)
-        except TimeoutError:
-            raise Interruption("the server fell silent") from None
-        if isinstance(message.data, str) and message.type.value == Opcode.TEXT:
-            return parse_push(message.data), len(message.data)
-        if message.type.value == Opcode.BINARY:
-            raise ProtocolError("the server sent a binary frame")
-        raise Interruption(f"the socket was closed with {self._socket.close_code}")
 
     async def _on_push(self, push: Push | None, size: int) -> None:
         match push:
