@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from trunkline.errors import LineClosedError, LogError
+from trunkline.errors import LogError
 from trunkline.log.finding import Finding
 from trunkline.log.nats.address import Address, parse_address
 from trunkline.log.nats.appends import Appends
@@ -35,6 +35,7 @@ from trunkline.log.port import (
     Page,
     Wake,
 )
+from trunkline.log.possession import Possession, possessed
 from trunkline.log.retention import Retention
 from trunkline.log.watchers import Watchers
 from trunkline.model.channel import ChannelKey
@@ -57,11 +58,12 @@ class _Forks:
 _forks = _Forks()
 
 
-class _Parts:
+class _Parts(Possession):
     """Hold what exists only while the log is open."""
 
     def __init__(self, wire: Wire, courier: Courier, line: Line, crew: Crew) -> None:
-        self.forks = _forks.count
+        super().__init__()
+        self._forks = _forks.count
         self.wire = wire
         self.courier = courier
         self.line = line
@@ -71,6 +73,11 @@ class _Parts:
         self.pages: Pages
         self.upkeep: Upkeep
         self.news: News
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether this process opened it, by what is quicker to ask than a process's id."""
+        return self._forks == _forks.count
 
     def lose(self) -> None:
         """Settle what was under way when the connection broke."""
@@ -206,7 +213,7 @@ class NatsLog(Log):
     async def close(self) -> None:
         """Finish accepted appends, then release the connection."""
         parts, self._parts = self._parts, None
-        if parts is None or parts.forks != _forks.count:
+        if parts is None or not parts.is_ours:
             return
         await parts.appends.drain()
         self._watchers.clear()
@@ -269,12 +276,7 @@ class NatsLog(Log):
         return remove
 
     def _open_parts(self) -> _Parts:
-        parts = self._parts
-        if parts is None:
-            raise LineClosedError("this log is closed: open it first")
-        if parts.forks != _forks.count:
-            raise LogError("this log was opened before a fork: open it in each process by itself")
-        return parts
+        return possessed(self._parts)
 
 
 def _each(parts: Sequence[_Parts], tell: Callable[[_Parts], None]) -> None:

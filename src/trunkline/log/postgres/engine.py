@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Self
 
-from trunkline.errors import LineClosedError, LogError
 from trunkline.log.finding import Finding
 from trunkline.log.joint import JointLog
 from trunkline.log.paging import refuse_stream
@@ -24,6 +22,7 @@ from trunkline.log.port import (
     Page,
     Wake,
 )
+from trunkline.log.possession import Possession, possessed
 from trunkline.log.postgres import statements as sql
 from trunkline.log.postgres.appends import Appends
 from trunkline.log.postgres.examination import examine
@@ -52,11 +51,11 @@ from trunkline.sql.postgres.pool import Pool
 from trunkline.sql.postgres.transactions import PostgresDatabase, transaction_address
 
 
-class _Parts:
+class _Parts(Possession):
     """Hold what exists only while the log is open."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        super().__init__()
         self.crew = Crew("trunkline-postgres")
         self.tail: Tail
         self.pool: Pool
@@ -143,7 +142,7 @@ class PostgresLog(JointLog):
     async def close(self) -> None:
         """Finish accepted appends, then let the server go."""
         parts, self._parts = self._parts, None
-        if parts is None or parts.pid != os.getpid():
+        if parts is None or not parts.is_ours:
             return
         parts.herald.stop()
         parts.appends.close()
@@ -286,12 +285,7 @@ class PostgresLog(JointLog):
         return True
 
     def _open_parts(self) -> _Parts:
-        parts = self._parts
-        if parts is None:
-            raise LineClosedError("this log is closed: open it first")
-        if parts.pid != os.getpid():
-            raise LogError("this log was opened before a fork: open it in each process by itself")
-        return parts
+        return possessed(self._parts)
 
 
 async def _prepare(database: Database) -> tuple[Connection, str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from trunkline.errors import LineClosedError, LogError
 from trunkline.log.finding import Finding
 from trunkline.log.paging import refuse_stream
 from trunkline.log.port import (
@@ -21,6 +19,7 @@ from trunkline.log.port import (
     Page,
     Wake,
 )
+from trunkline.log.possession import Possession, possessed
 from trunkline.log.redis.appends import Appends
 from trunkline.log.redis.examination import examine
 from trunkline.log.redis.layout import Layout
@@ -37,11 +36,11 @@ from trunkline.runtime.clock import Clock
 from trunkline.runtime.crew import Crew
 
 
-class _Parts:
+class _Parts(Possession):
     """Hold what exists only while the log is open."""
 
     def __init__(self, link: Link, layout: Layout, appends: Appends) -> None:
-        self.pid = os.getpid()
+        super().__init__()
         self.link = link
         self.layout = layout
         self.appends = appends
@@ -123,7 +122,7 @@ class RedisLog(Log):
     async def close(self) -> None:
         """Finish accepted appends, then release the connections."""
         parts, self._parts = self._parts, None
-        if parts is None or parts.pid != os.getpid():
+        if parts is None or not parts.is_ours:
             return
         self._watchers.clear()
         parts.appends.close()
@@ -205,9 +204,4 @@ class RedisLog(Log):
         return self._open_parts().layout
 
     def _open_parts(self) -> _Parts:
-        parts = self._parts
-        if parts is None:
-            raise LineClosedError("this log is closed: open it first")
-        if parts.pid != os.getpid():
-            raise LogError("this log was opened before a fork: open it in each process by itself")
-        return parts
+        return possessed(self._parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import sqlite3
 import time
@@ -13,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from trunkline.errors import LineClosedError, LogError
 from trunkline.log.finding import Finding
 from trunkline.log.joint import JointLog
 from trunkline.log.paging import refuse_stream
@@ -27,6 +25,7 @@ from trunkline.log.port import (
     Page,
     Wake,
 )
+from trunkline.log.possession import Possession, possessed
 from trunkline.log.retention import Retention
 from trunkline.log.sqlite import statements as sql
 from trunkline.log.sqlite.appends import Appends
@@ -60,11 +59,11 @@ T = TypeVar("T")
 CREATION_WAIT = 1.0
 
 
-class _Parts:
+class _Parts(Possession):
     """Hold what exists only while the log is open."""
 
     def __init__(self, log_of: Location, turnstile: Turnstile) -> None:
-        self.pid = os.getpid()
+        super().__init__()
         self.location = log_of
         self.turnstile = turnstile
         self.connections: list[sqlite3.Connection] = []
@@ -156,7 +155,7 @@ class SQLiteLog(JointLog):
     async def close(self) -> None:
         """Finish accepted appends, then release the file."""
         parts, self._parts = self._parts, None
-        if parts is None or parts.pid != os.getpid():
+        if parts is None or not parts.is_ours:
             return
         parts.poller.stop()
         parts.appends.close()
@@ -278,12 +277,7 @@ class SQLiteLog(JointLog):
         return True
 
     def _open_parts(self) -> _Parts:
-        parts = self._parts
-        if parts is None:
-            raise LineClosedError("this log is closed: open it first")
-        if parts.pid != os.getpid():
-            raise LogError("this log was opened before a fork: open it in each process by itself")
-        return parts
+        return possessed(self._parts)
 
 
 def _open(location: Location) -> tuple[Turnstile, sqlite3.Connection, sqlite3.Connection]:
