@@ -47,6 +47,16 @@ def test_a_pattern_has_no_backlog(shell: Shell) -> None:
     assert "tail" in shell.run("backlog", "/a/**", status=2).stderr
 
 
+def test_a_channel_that_nobody_published_to_is_told_beside_the_output(shell: Shell) -> None:
+    done = shell.run("backlog", "/typo")
+    assert not done.stdout
+    assert "is the name right?" in done.stderr
+
+
+def test_a_pattern_has_no_last_id(shell: Shell) -> None:
+    assert "is a pattern" in shell.run("last-id", "/a/*", status=2).stderr
+
+
 def test_the_last_id_is_a_number(shell: Shell) -> None:
     assert shell.out("last-id", "/a") == "0\n"
     shell.run("publish", "/a", "x")

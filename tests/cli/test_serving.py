@@ -114,13 +114,15 @@ def test_several_processes_serve_one_line(shell: Shell, start: Start) -> None:
     ("target", "word"),
     [
         ("nonsense", "MODULE:OBJECT"),
-        ("no_such_module_x:app", "cannot be imported"),
+        ("no_such_module_x:app", "no module 'no_such_module_x' in"),
+        ("broken:app", "RuntimeError: no wire ("),
         ("shop:nothing", "has no 'nothing'"),
         ("shop:number", "no ASGI application"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(shell: Shell, target: str, word: str) -> None:
     (shell.folder / "shop.py").write_text(APP)
+    (shell.folder / "broken.py").write_text("raise RuntimeError('no wire')")
     done = shell.run("serve", target, "--port", "0", status=2)
     assert word in done.stderr
     assert done.stderr.count("\n") == 1

@@ -255,6 +255,8 @@ def last_id(channel: Channel, *, site_id: SiteFlag = None, flags: LineFlags) -> 
     """Print the newest message id of a channel."""
     from trunkline.cli import reading
 
+    if is_pattern(channel):
+        fail(f"last-id is one channel's, by name, and {channel!r} is a pattern", status=2)
     work = reading.last_id(_line(flags.log), channel, site_id=site_id, as_json=flags.json)
     run_to_end(work)
 

@@ -26,6 +26,7 @@ All = Annotated[bool, typer.Option("--all", metavar="", help="All that are liste
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Messages at most.")]
 #: Messages acted on at once.
 PART = 1000
+NONE = "it has none; they stand in its log on SQLite or PostgreSQL, in store= and in outboxes="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ def _run(flags: OutboxFlags, act: Callable[[Outbox], Awaitable[None]]) -> None:
     async def on_line(line: Trunkline) -> None:
         found = line.outboxes()
         if flags.outbox > len(found):
-            fail(f"this line has {len(found)} outboxes: --outbox {flags.outbox} is none")
+            have = f"its outboxes are 1 to {len(found)}" if found else NONE
+            fail(f"this line has no outbox {flags.outbox}: {have}", status=USAGE)
         await act(found[flags.outbox - 1])
 
     act_on_line(flags, on_line)

@@ -134,6 +134,8 @@ async def backlog(line: Trunkline, channel: str, span: Span, *, as_json: bool) -
             size = PAGE if limit is None else min(PAGE, limit)
             page = await line.backlog(channel, after, limit=size, site_id=site_id)
             head = page.head if head is None else head
+            if head == 0:
+                warn(f"nothing was published to {channel!r} yet: is the name right?")
             if not page.is_complete:
                 warn(f"messages {after + 1} to {page.floor} are trimmed")
             for message in page:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from trunkline.app import Trunkline
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, TrunklineError
 from trunkline.gateway.application import Application
 
 #: Tells worker processes what to serve; without our settings' prefix, for it is none.
@@ -61,7 +62,9 @@ def application() -> Application:
 def _found(place: str) -> Any:
     found = load(place)
     if not callable(found) and not isinstance(found, Trunkline):
-        raise ConfigError(f"{place!r} is no ASGI application, and no Trunkline either")
+        raise ConfigError(
+            f"{place!r} is no ASGI application, and no Trunkline either: name one of them"
+        )
     return found
 
 
@@ -95,12 +98,25 @@ def load(place: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"{module_name!r} cannot be imported: {error}") from error
+    found: Any = _module(module_name)
     for name in path.split("."):
         found = getattr(found, name, None)
         if found is None:
-            raise ConfigError(f"{module_name!r} has no {path!r}")
+            raise ConfigError(f"{module_name!r} has no {path!r}: name a variable of that module")
     return found
+
+
+def _module(name: str) -> object:
+    """Import a module; what goes wrong in it is told by its place, for the code is the reader's."""
+    try:
+        return importlib.import_module(name)
+    except TrunklineError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]:
+            advice = f"no module {error.name!r} in {Path.cwd()} or on PYTHONPATH"
+            raise ConfigError(f"{name!r} cannot be imported: {advice}") from error
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}, line {last.lineno}"
+        why = f"{type(error).__name__}: {error} ({place})"
+        raise ConfigError(f"{name!r} cannot be imported: {why}") from error

@@ -167,7 +167,9 @@ class Sagas:
         await self._ready()
         saga = await self._find_table().find(saga_id)
         if saga is None or saga.kind is not self._kind:
-            raise UsageError(f"no saga {saga_id!r} of a {self._kind} is on record")
+            raise UsageError(
+                f"no saga {saga_id!r} of a {self._kind} is on record: list shows those that are"
+            )
         return saga
 
     async def _hosts(self) -> dict[str, str]:

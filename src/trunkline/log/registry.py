@@ -74,6 +74,6 @@ def _unknown(scheme: str) -> str:
     hint = f" (did you mean {near[0]}?)" if near else ""
     return (
         f"no engine is installed for the scheme {scheme!r}{hint}: known are {', '.join(known)}. "
-        f"Install ours with pip install 'trunkline[{scheme}]', or a package that registers "
-        f"{scheme!r} under the entry point group {GROUP!r}"
+        f"Correct the URL, or install a package that registers {scheme!r} under the entry point "
+        f"group {GROUP!r}"
     )

@@ -109,7 +109,9 @@ def check_name(name: str, *, internal: bool = False) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise GrammarError(f"channel {name[:40]!r}… is longer than {MAX_NAME_BYTES} bytes")
     if bad := _FORBIDDEN.search(name):
-        raise GrammarError(f"channel {name!r} contains {bad.group()!r}, which patterns use")
+        raise GrammarError(
+            f"channel {name!r} contains {bad.group()!r}, which patterns use: name one channel"
+        )
     if SITE_SEPARATOR in name:
         raise GrammarError(f"channel {name!r} contains {SITE_SEPARATOR!r}, which separates sites")
     if name.startswith(RESERVED_PREFIX) and not (internal and name.startswith(INTERNAL_PREFIX)):

@@ -15,6 +15,7 @@ from trunkline.webhooks.errors import UnknownAppError
 
 #: Seconds over which a success rate is told.
 WINDOW = 3600.0
+_WHICH = "trunkline endpoints list shows them all"
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ class Endpoints:
         database, sql = await self._open()
         rows = await database.fetch(sql.show, endpoint_id)
         if not rows:
-            raise UnknownAppError(f"no endpoint {endpoint_id!r}")
+            raise UnknownAppError(f"no endpoint {endpoint_id!r}: {_WHICH}")
         return (await self._states(database, sql, rows))[0]
 
     async def _states(
@@ -172,7 +173,7 @@ class Endpoints:
         database, sql = await self._open()
         async with database.transaction() as tx:
             if not await tx.execute(getattr(sql, statement), *values):
-                raise UnknownAppError(f"no endpoint {values[-1]!r}")
+                raise UnknownAppError(f"no endpoint {values[-1]!r}: {_WHICH}")
         self._poke()
 
     # -- again --------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class Transmissions:
             SignalError: There is no such state.
         """
         if state is not None and state not in STATES:
-            raise SignalError(f"state {state!r}: one of {', '.join(STATES)}")
+            raise SignalError(f"no state {state!r}: there are {', '.join(STATES)}")
         account = "" if account_id is None else key_text(checked_key("account_id", account_id))
         kind, which, app = account_type if account else "", state or "", app_id or ""
         database = await self._ready()

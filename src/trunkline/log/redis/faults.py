@@ -58,7 +58,7 @@ def fault_of(error: BaseException, place: str) -> LogError:
             return LogUnavailableError(f"the Redis at {place} {state}: {fix} ({text[:200]})")
     if isinstance(error, CUT):
         return LogUnavailableError(
-            f"the Redis at {place} cannot be reached: {text or type(error).__name__}; "
+            f"the Redis at {place} cannot be reached: {text.rstrip('.') or type(error).__name__}; "
             "see that it runs, and that host, port and TLS are right"
         )
     return LogError(f"the Redis at {place} refuses: {text}")
