@@ -95,7 +95,7 @@ class Cohort:
             stride = self._walked[self._cursor : self._cursor + STRIDE]
             self._cursor += STRIDE
             for connection in stride:
-                self.feed(connection)
+                self._feed(connection)
             if now() >= until:
                 return True
         self._stretches.clear()
@@ -125,6 +125,11 @@ class Cohort:
         Args:
             connection: A member; nothing happens while it is not writable, or no longer one.
         """
+        # Heartbeats come between passes, each at another head while the channels are quiet.
+        self._refresh()
+        self._feed(connection)
+
+    def _feed(self, connection: Connection) -> None:
         position = connection.position
         if (
             connection.state is not State.LIVE
