@@ -15,7 +15,7 @@ from trunkline.channels.catchup import Gap
 from trunkline.channels.hub import Hub
 from trunkline.channels.ring import Entry, Track
 from trunkline.gateway.crew import Crew
-from trunkline.gateway.framing import Framing
+from trunkline.gateway.framing import Framing, Payload
 from trunkline.gateway.pump import Pump
 from trunkline.gateway.sinks import Sink
 from trunkline.model.identity import Viewer
@@ -170,17 +170,13 @@ class Connection:
         """
         if self.state is State.ENDED:
             return
-        sink = self.sink
-        self._let_go()
-        sink.finish(self.framing.goodbye(reason, self._board.retry_ms()))
+        self._let_go(self.framing.goodbye(reason, self._board.retry_ms()))
 
     def finish(self, payload: bytes) -> None:
         """End it from this side with other last bytes than the goodbye, such as a close frame."""
         if self.state is State.ENDED:
             return
-        sink = self.sink
-        self._let_go()
-        sink.finish(payload)
+        self._let_go(payload)
 
     def when_ended(self, call: OnEnd) -> None:
         """Have *call* called once when the connection has ended, however it did."""
@@ -255,9 +251,12 @@ class Connection:
         """Write a gap in all that is being read."""
         return self.framing.gap(gap, names_of(self.active), floors or {})
 
-    def _let_go(self) -> None:
+    def _let_go(self, payload: Payload | None = None) -> None:
         self.state = State.ENDED
         self.sink.owner = None
+        if payload is not None:
+            # Before it is forgotten: what the client does not take is looked after.
+            self.sink.finish(payload)
         self._board.forget(self)
         calls, self._on_end = self._on_end, ()
         for call in calls:
