@@ -72,6 +72,28 @@ async def test_live_connections_end_in_every_process():
         await second.close()
 
 
+async def test_what_was_granted_through_a_pattern_is_asked_for_anew():
+    granted = {"/a/1", "/open"}
+
+    async def access(identity, channel):
+        return channel in granted
+
+    async with a_line() as line:
+        gateway = line.gateway(identify=lambda _: Identity(user_id="ann"), access=access)
+        async with serving(gateway) as port:
+            for expected in ("/a/1", "/open"):
+                async with talking(port) as talker:
+                    await talker.ask("subscribe", channels=["/a/*", "/open"])
+                    await talker.until("live")
+                    for channel in ("/a/1", "/open"):
+                        await line.bus.publish(channel, 1)
+                    assert (await talker.until("message"))[-1]["channel"] == expected
+                    granted.discard("/a/1")
+                    await Revoker(line.bus).revoke(user_id="ann")
+                    assert (await talker.closed())[1] == 4003
+        await gateway.close()
+
+
 async def test_whoever_is_revoked_while_a_connection_is_being_made_does_not_get_it():
     async with a_line() as line:
 

@@ -180,19 +180,21 @@ class Gatekeeper:
         known = self.known(identity, name)
         if known is not None:
             return known
+        decisions = self._decisions
         try:
             is_granted = await self._ask(identity, name)
         except AccessDeniedError:
             is_granted = False
         until = self._clock.monotonic() + self._ttl()
-        self._decisions[identity, name] = _Decision(is_granted, until)
-        while len(self._decisions) > DECISIONS_KEPT:
-            self._decisions.popitem(last=False)
+        decisions[identity, name] = _Decision(is_granted, until)
+        while len(decisions) > DECISIONS_KEPT:
+            decisions.popitem(last=False)
         return is_granted
 
     def forget(self) -> None:
         """Forget all remembered answers, so that every channel is asked about again."""
-        self._decisions.clear()
+        # An answer that is under way was asked for before, and goes with the others.
+        self._decisions = OrderedDict()
 
     async def _ask(self, identity: Identity, name: str) -> bool:
         if self._access is None:

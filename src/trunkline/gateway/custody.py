@@ -74,12 +74,14 @@ class Custody:
     # -- revocation ---------------------------------------------------------------------------
 
     def _end_hit(self, hits: Hits) -> None:
+        self._context.gatekeeper.forget()
         for connection in tuple(self._board.connections):
             if hits(connection.viewer):
                 connection.end("revoked")
 
     def _end_all(self) -> None:
         logger.warning("revocations may have been missed: every connection is asked to come back")
+        self._context.gatekeeper.forget()
         for connection in tuple(self._board.connections):
             connection.end("shutdown")
 
