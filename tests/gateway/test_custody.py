@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
 from tests.gateway.serving import SERVERS
-from tests.gateway.talker import a_gateway, talking
+from tests.gateway.talker import a_gateway, talking, wait_until
 from trunkline.model.identity import Identity
 
 pytestmark = pytest.mark.parametrize("server", SERVERS)
@@ -72,3 +73,41 @@ async def test_anything_else_ends(server, change):
         told, code = await talker.closed()
         assert code == 4001
         assert (told[-1]["type"], told[-1]["reason"]) == ("goodbye", "expired")
+
+
+async def test_nothing_is_told_before_it_is_known_who_listens(server):
+    """An answer about a channel that comes meanwhile must not set the connection going."""
+    renewing, renewed, answering, answered = (asyncio.Event() for _ in range(4))
+
+    async def identify(request):
+        if seen:
+            renewing.set()
+            await renewed.wait()
+            return None
+        seen.append(Identity(user_id="ann", expires_at=time.time() + 0.3))
+        return seen[0]
+
+    async def access(identity, channel):
+        answering.set()
+        await answered.wait()
+        return True
+
+    seen = []
+    hooks = {"identify": identify, "access": access}
+    async with a_gateway(server, **hooks) as (line, gateway, port), talking(port) as talker:
+        await talker.ask("subscribe", channels=["/a/*"])
+        await talker.until("live")
+        await line.bus.publish("/a/1", 1)
+        async with asyncio.timeout(10):
+            await answering.wait()
+            await renewing.wait()
+            answered.set()
+            await wait_until(lambda: gateway.context.gatekeeper.known(seen[0], "/a/1"))
+        await talker.say("ping")
+        told = await talker.until("pong")
+        await talker.say("ping")
+        told += await talker.until("pong")
+        renewed.set()
+        rest, code = await talker.closed()
+        assert code == 4001
+        assert "message" not in {one["type"] for one in [*told, *rest]}

@@ -308,6 +308,9 @@ class Switchboard:
 
     def advance(self, connection: Connection) -> None:
         """Let a connection go on from where it stands: to the next page, or to live messages."""
+        if self._gatekeeper.is_expired(connection.viewer.identity):
+            self.hold_back(connection)  # until it is known again who listens
+            return
         connection.activate()
         cohort, position = connection.cohort, connection.position
         if cohort is None or cohort.track is None or position is None:
