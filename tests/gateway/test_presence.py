@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import aiohttp
 import pytest
@@ -211,3 +212,37 @@ async def test_a_killed_process_takes_its_clients_along_within_the_lease(tmp_pat
 async def _following(talker):
     told = await talker.ask("follow", channels=["/chat"])
     return told["channels"][0]
+
+
+async def test_who_came_while_it_was_asked_who_listens_is_told_afterwards():
+    renewing, renewed = asyncio.Event(), asyncio.Event()
+
+    async def identify(request):
+        if request.query.get("user") != ["ann"]:
+            return Identity(user_id="bob")
+        if not seen:
+            seen.append(request)
+            return Identity(user_id="ann", expires_at=time.time() + 0.3)
+        renewing.set()
+        await renewed.wait()
+        return Identity(user_id="ann")
+
+    seen = []
+    async with Trunkline("memory://", presence="/chat/**", presence_grace=0.1) as line:
+        gateway = line.gateway(identify=identify, access=_access)
+        async with (
+            serving(gateway) as port,
+            talking(port, "?user=ann&client_id=a") as ann,
+            talking(port, "?user=bob&client_id=b") as bob,
+        ):
+            await ann.ask("follow", channels=["/chat/1"])
+            async with asyncio.timeout(10):
+                await renewing.wait()
+            await bob.ask("subscribe", channels=["/chat/1"])
+            await until_there(line, "b")
+            assert (await ann.ask("ping"))["type"] == "pong"
+            renewed.set()
+            assert (await ann.until("presence"))[-1]["joined"] == [
+                {"client_id": "b", "user_id": "bob"}
+            ]
+        await gateway.close()

@@ -129,6 +129,7 @@ class PresenceTalk:
         if refused and not self._connection.has_ended:
             self.unfollow([one.channel for one in refused])
             self._connection.reply(self._say(Following(None, [], refused)))
+        self.on_writable()  # changes have waited while it was not known who listens
 
     def step(self, until: float) -> bool:  # noqa: ARG002 - one write is short
         """Write what is different now, if the client can be written to."""
