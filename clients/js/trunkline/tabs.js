@@ -23,6 +23,7 @@ export class TabTransport {
   #nextId = 1;
   #channel = null;
   #leader = null; // the id of the leader in office
+  #unsaid = []; // what came up since the greeting that no leader has answered yet
   #timer = null;
   #stop = new AbortController();
   #release = [];
@@ -120,6 +121,7 @@ export class TabTransport {
   }
 
   #greet() {
+    this.#unsaid = []; // a greeting says it all
     const subs = [...this.#subs].map(([id, { name, place }]) => ({ id, name, place: place.state }));
     const { watches, follows, secret } = this.#context;
     const told = { subs, entities: watches(), channels: follows(), secret: secret() };
@@ -127,7 +129,9 @@ export class TabTransport {
   }
 
   #say(op, told = {}) {
-    if (this.#leader) this.#channel?.postMessage({ op, tab: this.#id, ...told });
+    const word = { op, tab: this.#id, ...told };
+    if (this.#leader) this.#channel?.postMessage(word);
+    else this.#unsaid.push(word);
   }
 
   #hear({ op, from, to, ...told }) {
@@ -140,6 +144,7 @@ export class TabTransport {
     if (op === "welcome" && this.#id in to) {
       this.#context.env.clearTimeout(this.#timer);
       this.#leader ??= from; // one that woke up may not know yet that it leads no longer
+      for (const word of this.#unsaid.splice(0)) this.#channel.postMessage(word);
     }
     if (from !== this.#leader || (to && !(this.#id in to))) return;
     this.#sink.heard();
