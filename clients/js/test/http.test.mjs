@@ -280,3 +280,18 @@ test("a browser without WebSocket, or a proxy without SSE, ends up with what wor
   await until(() => line.status === "live");
   assert.deepEqual(tried, ["connecting websocket", "connecting sse", "connecting long-polling", "live long-polling"]);
 });
+
+test("a connection's polls count on from those of the one before", async () => {
+  const { log, server, line, follow } = await setUp("long-polling");
+  const { got } = follow("/a", { position: "0" });
+  log.publish("/a", 1);
+  await holds(got, [1]);
+  await until(() => server.requests.length > 1);
+  line.reconnect();
+  const before = server.requests.length;
+  log.publish("/a", 2);
+  await holds(got, [1, 2]);
+  await until(() => server.requests.length > before + 1);
+  const numbers = server.requests.map(({ sequence }) => sequence);
+  assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b));
+});

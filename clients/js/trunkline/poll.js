@@ -19,7 +19,7 @@ export class PollTransport {
   #subs = new Set();
   #controller = null;
   #isClosed = false;
-  #sequence = 0;
+  #sequence; // goes on over connections and tabs: a server takes a lower number for a late one
   #plainPolls = 0;
   #alarm = null;
   #wake = null;
@@ -29,6 +29,7 @@ export class PollTransport {
     this.#context = context;
     this.#sink = context.sink;
     this.#held = held;
+    this.#sequence = context.env.now();
     this.#presence = new PresencePoll(context);
   }
 
