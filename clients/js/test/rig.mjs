@@ -112,6 +112,7 @@ export class Gateway {
   requests = [];
   denied = new Set();
   isSilent = false;
+  fails = null; // an error to answer subscriptions with; `id: "own"` stands for the request's
 
   constructor(log) {
     this.log = log;
@@ -206,6 +207,8 @@ class FakeSocket {
       for (const name of request.channels) this.#names.delete(name);
       return this.push({ id: request.id, type: "unsubscribed", channels: request.channels });
     }
+    const { fails } = this.#gateway;
+    if (fails) return this.push({ type: "error", ...fails, id: fails.id && request.id });
     const asked =
       request.type === "resume"
         ? Object.entries(request.channels)

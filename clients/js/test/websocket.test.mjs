@@ -330,3 +330,43 @@ test("in any history every reader receives everything from its start, once", asy
     }
   }
 });
+
+for (const [id, code, detail] of [
+  ["own", "log-unavailable", "the log cannot be read now"],
+  ["own", "internal", "something failed"],
+  [null, "limit-exceeded", "the limit requests_per_second=5 is exceeded"],
+]) {
+  test(`a request that fails for now (${code}) is asked again`, async () => {
+    const { log, gateway, line, clock } = setUp();
+    const refused = [];
+    line.on("refused", (refusal) => refused.push(refusal));
+    line.on("error", () => {});
+    gateway.fails = { id, code, detail };
+    const got = collect(line, "/a", { position: "0" });
+    await gateway.flush();
+    gateway.fails = null;
+    log.publish("/a", 1);
+    await clock.pass(2_000);
+    await gateway.flush();
+    assert.deepEqual([...got], [1]);
+    assert.deepEqual(refused, []);
+    line.close();
+  });
+}
+
+test("a limit that waiting does not lift refuses what exceeds it", async () => {
+  const { log, gateway, line, clock } = setUp();
+  const refused = [];
+  line.on("refused", ({ channel }) => refused.push(channel));
+  line.on("error", () => {});
+  const got = collect(line, "/a");
+  await gateway.flush();
+  gateway.fails = { id: "own", code: "limit-exceeded", detail: "the limit max_subscriptions=1 is exceeded" };
+  collect(line, "/b");
+  await gateway.flush();
+  log.publish("/a", 1);
+  await gateway.flush();
+  await clock.pass(2_000);
+  assert.deepEqual([[...got], refused, gateway.sockets.length], [[1], ["/b"], 1]);
+  line.close();
+});

@@ -3,6 +3,8 @@
 import { cohorts, oldest } from "./ledger.js";
 
 const MOST_NAMED = 200; // entities in one request: a frame is bounded
+const PASSING = new Set(["internal", "log", "log-unavailable", "closed", "limit-exceeded"]);
+const LASTING = /\bmax_(channels|subscriptions|watches)\b/; // limits that waiting does not lift
 
 /** Serve subscriptions over one WebSocket. */
 export class WebSocketTransport {
@@ -240,17 +242,23 @@ export class WebSocketTransport {
   }
 
   #failed(frame) {
-    this.#sink.error(frame.code ?? "error", frame.detail ?? "the server reported an error");
+    const { code = "error", detail = "the server reported an error" } = frame;
+    this.#sink.error(code, detail);
+    if (PASSING.has(code) && !LASTING.test(detail)) {
+      // Without an id nobody knows which request it was: all are asked again on another connection.
+      this.#sink.up();
+      this.#sink.ended({ retry: null, reason: detail });
+      return;
+    }
     const asked = this.#asked.get(frame.id);
     if (asked) {
       this.#asked.delete(frame.id);
-      this.#sink.unwatched(asked.map(({ entity, id }) => ({ entity, id, code: frame.code, detail: frame.detail })));
+      this.#sink.unwatched(asked.map(({ entity, id }) => ({ entity, id, code, detail })));
     }
     const request = this.#request;
     if (!request || frame.id !== request.id) return;
     this.#request = null;
     for (const sub of request.subs) this.#refused.add(sub);
-    const { code, detail } = frame;
     this.#sink.refused(request.names.map((channel) => ({ channel, code, detail })), request.subs);
     this.#pump();
   }
