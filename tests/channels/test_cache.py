@@ -1,6 +1,7 @@
 """A distributed cache: a write here is seen there, late joiners and gaps end with the whole."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from trunkline import Trunkline
 from trunkline.channels import cache as cache_module
 from trunkline.channels.cache_state import Ask, CacheState, Clear, Delete, Op, Set, Snapshot
-from trunkline.errors import UnencodableDataError, UsageError
+from trunkline.errors import LineClosedError, UnencodableDataError, UsageError
 from trunkline.model.channel import ChannelKey
 from trunkline.testing.clock import ManualClock
 
@@ -235,3 +236,36 @@ def test_whoever_has_a_snapshot_needs_nothing_older(ops, data) -> None:
         assert dict(joiner.items(0.0)) == dict(whole.items(0.0))
     else:
         assert floor > 0
+
+
+def test_a_line_with_a_cache_opens_again_on_another_event_loop(tmp_path: Path) -> None:
+    line = Trunkline(f"sqlite:///{tmp_path}/line.db")
+    cache = line.cache("frogs")
+
+    async def count() -> int:
+        async with line:
+            await cache.set("count", cache.get("count", 0) + 1)
+            return cache["count"]
+
+    assert [asyncio.run(count()) for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_whoever_waits_for_a_write_is_told_when_the_line_closes(steps: int) -> None:
+    line = Trunkline("memory://")
+    cache = line.cache("frogs")
+    await line.open()
+    cache["a"] = 1
+    async with asyncio.timeout(10):
+        async with asyncio.TaskGroup() as tasks:
+            waits = (cache.flush(), cache.set("b", 2))
+            told = [tasks.create_task(_told_closed(one)) for one in waits]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await line.close()
+    assert all(one.done() for one in told)
+
+
+async def _told_closed(wait) -> None:
+    with contextlib.suppress(LineClosedError):
+        await wait

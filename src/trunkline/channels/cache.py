@@ -29,7 +29,13 @@ from trunkline.channels.cache_state import (
 from trunkline.channels.drafting import PublishOptions
 from trunkline.channels.subscription import Start, Subscription
 from trunkline.channels.wing import Premises
-from trunkline.errors import GapError, LogError, TrunklineError, UsageError
+from trunkline.errors import (
+    GapError,
+    LineClosedError,
+    LogError,
+    TrunklineError,
+    UsageError,
+)
 from trunkline.model.channel import ChannelKey
 from trunkline.model.interest import Interest
 from trunkline.model.message import Message
@@ -47,6 +53,7 @@ ASK_WAIT = 2.0
 #: Seconds, about, before an answer: most processes then find that another has answered.
 ANSWER_AFTER = 0.1
 FAILED = "a cache could not write: %s"
+CLOSED = "the line was closed meanwhile: whether what was written is stored is not known"
 
 
 class Cache(MutableMapping[str, Any]):
@@ -75,6 +82,8 @@ class Cache(MutableMapping[str, Any]):
         self._wiped = 0
         self._sending = False
         self._failure: TrunklineError | None = None
+        #: How often the line was closed: whoever waits is told, for nothing moves any more.
+        self._closings = 0
 
     # -- the mapping --------------------------------------------------------------------------
 
@@ -134,6 +143,7 @@ class Cache(MutableMapping[str, Any]):
         Raises:
             UsageError: Key or value can't be accepted.
             LogError: The log could not store it; nothing changed.
+            LineClosedError: The line was closed before it showed here; it may be stored.
         """
         await self._write(self._set(key, value, ttl))
 
@@ -165,14 +175,21 @@ class Cache(MutableMapping[str, Any]):
         return self
 
     async def loaded(self) -> None:
-        """Wait until this process has the whole cache."""
+        """Wait until this process has the whole cache.
+
+        Raises:
+            LineClosedError: The line was closed meanwhile.
+        """
+        closings = self._closings
         await self._loaded.wait()
+        self._check(closings)
 
     async def flush(self) -> None:
         """Wait until all that was written as to a mapping is durable.
 
         Raises:
             LogError: Some of it could not be stored; the cache is as if it never was written.
+            LineClosedError: The line was closed before all of it was.
         """
         while self._pending or self._sending:
             await self._next_move()
@@ -200,7 +217,9 @@ class Cache(MutableMapping[str, Any]):
             self._state.change(change)
             return
         await self.open()
+        closings = self._closings
         upto = await self._publish(change)
+        self._check(closings)
         while self._state.upto < upto:
             await self._next_move()
 
@@ -282,6 +301,8 @@ class Cache(MutableMapping[str, Any]):
                 await self._follow(backoff)
             except GapError:
                 continue  # whatever was lost: the log tells how it all stands
+            except LineClosedError:
+                return
             except LogError as error:
                 logger.warning("a cache cannot read the log, trying again: %s", error)
                 await asyncio.sleep(backoff.next_delay())
@@ -348,15 +369,25 @@ class Cache(MutableMapping[str, Any]):
         self._moved = asyncio.Event()
 
     async def _next_move(self) -> None:
+        closings = self._closings
         await self._moved.wait()
+        self._check(closings)
+
+    def _check(self, closings: int) -> None:
+        if closings != self._closings:
+            raise LineClosedError(CLOSED)
 
     def close(self) -> None:
         """Forget what this process knows: the line is closed."""
-        self._loaded.clear()
+        # The next opening may be on another event loop, and an event belongs to one.
+        loaded, self._loaded = self._loaded, asyncio.Event()
         self._state.begin(0)
         self._pending.clear()
         self._overlay.clear()
         self._wiped = 0
+        self._closings += 1
+        loaded.set()
+        self._move()
 
     def __repr__(self) -> str:
         return f"<Cache {self._channel.name} of {len(self)}>"

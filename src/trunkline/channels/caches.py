@@ -41,8 +41,12 @@ class Caches:
         self._is_open = True
         for channel, cache in self._caches.items():
             self._premises.run(f"cache {channel.name}", cache.run)
-        for cache in list(self._caches.values()):
-            await cache.loaded()
+        try:
+            for cache in list(self._caches.values()):
+                await cache.loaded()
+        except BaseException:  # a wing that did not open is not closed by others
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Forget what they hold: what is followed no more is not to be relied on."""
