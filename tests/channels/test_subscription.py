@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.channels.conftest import Station
+from trunkline import Trunkline
 from trunkline.channels.catchup import Gap
 from trunkline.channels.listener import Listener
 from trunkline.channels.subscription import OnGap, Start, Subscription
@@ -265,3 +266,14 @@ def _failing(method: Any, name: str, left: dict[str, int]) -> Any:
         return await method(*words, **options)
 
     return fail
+
+
+async def test_a_wait_with_a_time_limit_ends_and_the_next_goes_on() -> None:
+    async with Trunkline("memory://") as line, line.subscribe("/a") as subscription:
+        for number in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await anext(subscription)
+            await line.publish("/a", number)
+            async with asyncio.timeout(5):
+                assert (await anext(subscription)).data == number

@@ -46,7 +46,7 @@ class Subscription:
 
     Iterating raises :class:`GapError` once for each gap unless *on_gap* takes it; iterating
     again goes on after the gap. It raises :class:`LogError` when the log cannot be read;
-    iterating again goes on where it stood.
+    iterating again goes on where it stood, as it does after a wait that was cancelled.
 
     Args:
         log: The open log.
@@ -148,8 +148,9 @@ class Subscription:
             self._messages = self._run()
         try:
             return await anext(self._messages)
-        except (GapError, LogError):
-            self._messages = None  # iterating again goes on after the gap, or tries again
+        except (GapError, LogError, asyncio.CancelledError):
+            # Iterating again goes on: after the gap, or where an error or a time limit ended it.
+            self._messages = None
             raise
 
     async def _run(self) -> AsyncIterator[Message]:
