@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import Trunkline
 from trunkline.channels import presence as presence_module
+from trunkline.channels import presence_state
 from trunkline.channels.presence_state import (
     LEASE,
     Beat,
@@ -183,3 +185,29 @@ def test_changes_add_up_to_the_members(moves) -> None:
         expected = truth["p"] | truth["q"]
         assert set(state.members(CHAT)) == seen == expected
         assert state.knows(Beat("p", len(truth["p"])))
+
+
+async def test_no_move_comes_between_the_parts_of_a_roster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_state, "PART", 1)
+    monkeypatch.setattr(presence_module, "GATHER", 0.0)
+    async with Trunkline(f"sqlite:///{tmp_path}/line.db") as line:
+        presences = line.presences
+        await presences.members(CHAT)
+        for number in range(50):
+            presences.enter(_place(f"c{number}"))
+        async with asyncio.timeout(20):
+            while len(presences.known(CHAT)) < 50:
+                await asyncio.sleep(0.001)
+            await line.publish_internal(presence_module.CHANNEL.name, {"op": "ask", "process": "x"})
+            said: list[dict[str, object]] = []
+            restless = _place("restless")
+            while sum(one["op"] == "roster" for one in said) < 50:
+                for move in (presences.enter, presences.leave):
+                    move(restless)
+                    await asyncio.sleep(0.001)
+                page = await line._log.read(presence_module.CHANNEL, 0)
+                said = [msgspec.json.decode(one.data) for one in page.records]
+    first = next(at for at, one in enumerate(said) if one["op"] == "roster")
+    assert [one["op"] for one in said[first : first + 50]] == ["roster"] * 50

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import msgspec
 
+from trunkline.channels.drafting import PublishOptions, draft_of
 from trunkline.channels.presence_state import (
     LEASE,
     Ask,
@@ -166,9 +167,15 @@ class Presences:
     # -- between processes --------------------------------------------------------------------
 
     async def _say(self, *words: Word) -> None:
-        for word in words:
-            data = msgspec.to_builtins(word)
-            await self._premises.bus.publish_internal(CHANNEL.name, data, max_backlog_size=KEPT)
+        """Publish words, all or none in one commit: no move comes between a roster's parts."""
+        options: PublishOptions = {"max_backlog_size": KEPT}
+        drafts = [
+            draft_of(CHANNEL.name, msgspec.to_builtins(one), options, site_id=None, internal=True)
+            for one in words
+        ]
+        outcome = (await self._premises.log.append((drafts,)))[0]
+        if isinstance(outcome, TrunklineError):
+            raise outcome
 
     async def _listen(self) -> None:
         backoff = Backoff()
