@@ -96,8 +96,13 @@ class Store:
             database = await place.open()
         else:
             raise ConfigError("the log is in no SQL database, and no store= is set beside it")
+        try:
+            outbox = Outbox(database, await migrate(database))
+        except BaseException:  # the next publish tries again, and its relay must not be missing
+            if joint is None:
+                await database.close()
+            raise
         self._databases.append(database)
-        outbox = Outbox(database, await migrate(database))
         lease = Lease(database, LEASE, clock=self._clock)
         transfer: Transfer
         if joint is not None:
@@ -241,7 +246,8 @@ class Store:
                 cast(SyncGuest, guest).insert(insert, sealed)
             else:
                 await cast(AsyncGuest, guest).insert(insert, sealed)
-        guest.on_commit(self._poke)
+        # A synchronous transaction may be committed in any thread, as FastAPI's dependencies are.
+        guest.on_commit(self._poke_from_anywhere if guest.is_sync else self._poke)
         self._wanted()
 
     def publish_now(self, given: Any, drafts: Sequence[Draft]) -> None:
