@@ -191,6 +191,8 @@ class NoticeBoard:
                 page = await self._log.read_all(after, interest=self._interest)
                 if page.epoch != known.epoch or self.recollection is not known:
                     return
+                if known.since != upto:  # it forgot meanwhile: a hole would lie in between
+                    return
                 since = max(since, page.floor)
                 older += _changes(page.records, upto)
                 after = page.upto
