@@ -173,13 +173,15 @@ class Trunkline(GatewayFace, CacheFace, FollowingFace, WebhooksFace):
             if self._services is not None:
                 self._services.stop()
             await crew.close(grace=self.settings.close_grace)
-            await self._close_wings()
         finally:
-            self._loop = None
-            self._services = None
-            self._roster.close()
-            await self._store.close()
-            await self._log.close()
+            try:
+                await self._close_wings()
+            finally:
+                self._loop = None
+                self._services = None
+                self._roster.close()
+                await self._store.close()
+                await self._log.close()
 
     async def __aenter__(self) -> Self:
         await self.open_for_use()

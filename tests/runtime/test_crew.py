@@ -114,3 +114,22 @@ async def test_nothing_starts_before_it_opens_or_after_it_closes() -> None:
     await crew.close()
     with pytest.raises(LineClosedError):
         crew.start("work", work)
+
+
+async def test_a_closing_that_is_cancelled_ends_the_work_all_the_same() -> None:
+    crew, begun, ended = await opened(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    crew.start("work", work, finishes=True)
+    await begun.wait()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await crew.close(grace=60.0)
+    async with asyncio.timeout(5):
+        await ended.wait()

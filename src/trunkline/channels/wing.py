@@ -112,8 +112,12 @@ class WingedBus(ConsumingBus):
                     self._opened.append(wing)
 
     async def _close_wings(self) -> None:
-        while self._opened:
+        if not self._opened:
+            return
+        try:
             await self._opened.pop().close()
+        finally:  # one that fails keeps no other open, which the next opening would leave out
+            await self._close_wings()
 
     def _wing_services(self) -> list[Service]:
         return [service for wing in self._opened for service in wing.services()]

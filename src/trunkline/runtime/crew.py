@@ -75,10 +75,12 @@ class Crew:
             return
         me = asyncio.current_task()
         others = {task for task in self._members if task is not me}
-        if grace and (finishing := others & self._finishing):
-            await asyncio.wait(finishing, timeout=grace)
         self._spared = me
-        self._stop.set()
+        try:
+            if grace and (finishing := others & self._finishing):
+                await asyncio.wait(finishing, timeout=grace)
+        finally:  # also when whoever closes is cancelled: nobody else would end them
+            self._stop.set()
         if others:
             await asyncio.wait(others, timeout=max(grace, PATIENCE))
         if late := sorted(task.get_name() for task in others if not task.done()):
