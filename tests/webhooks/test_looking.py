@@ -83,3 +83,28 @@ async def test_a_courier_that_is_poked_and_stopped_awaits_what_is_under_way(post
         await post.all_are("sent")
 
     assert (await post.state(ident))["attempts"] == 1
+
+
+async def test_successes_soon_after_each_other_store_health_once(
+    post, receiver, monkeypatch
+) -> None:
+    monkeypatch.setattr("trunkline.webhooks.courier.RENEW_EVERY", 0.0)  # forgets at every look
+    monkeypatch.setattr("trunkline.webhooks.courier.SAVE_EVERY", 600.0)
+    await post.endpoint("e", receiver.url())
+    courier = post.courier()
+    set_health, written = courier._table.set_health, []
+
+    async def writing(tx, endpoint, now):
+        written.append(endpoint.health)
+        await set_health(tx, endpoint, now)
+
+    courier._table.set_health = writing
+    async with post.working(courier):
+        for _ in range(3):
+            await post.queue("e")
+            await post.all_are("sent")
+            await come_true(lambda: written)
+            courier.poke()
+            await come_true(lambda: courier._fairness.find("e") is None)
+
+    assert len(written) == 1

@@ -300,7 +300,7 @@ class Courier:
         if outcome.state == SENT:
             runtime.window.widen(len(runtime.begun))
             health = succeed(before, unix)
-            changed = before.failures > 0 or now - runtime.saved_at >= SAVE_EVERY
+            changed = before.failures > 0 or not 0 <= unix - runtime.saved_at < SAVE_EVERY
         else:
             if outcome.is_trouble:
                 runtime.window.narrow(now)
@@ -319,7 +319,7 @@ class Courier:
             changed = True
         runtime.fare(health)
         if changed:
-            runtime.saved_at = now
+            runtime.saved_at = unix
             self._unsaved.add(runtime.endpoint.id)
         if health.notice > before.notice:
             self._notices.append(

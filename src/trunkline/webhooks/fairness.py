@@ -62,7 +62,8 @@ class Runtime:
         #: When each request under way began, by the transmission's number.
         self.begun: dict[int, Batch] = {}
         self.is_queued = False
-        self.saved_at = 0.0
+        #: When its health was stored, Unix seconds: known even if it was forgotten meanwhile.
+        self.saved_at = endpoint.health.succeeded_at or 0.0
 
     def _make_bucket(self, now: float) -> Bucket | None:
         rate = self.endpoint.options.rate
