@@ -18,6 +18,7 @@ from tests.cqrs.following import (
     working,
 )
 from tests.store.databases import until
+from trunkline.cqrs import projection_build, projections
 from trunkline.cqrs.errors import ProjectionError, ProjectionVersionError
 from trunkline.errors import ConfigError, UsageError
 from trunkline.sql.opening import place_of
@@ -239,6 +240,38 @@ async def test_a_new_strong_projection_learns_what_is_older(clean):
         await until(is_whole)
 
     assert await titles_of(clean) == wanted
+
+
+async def test_a_build_that_others_wait_for_is_told(clean, monkeypatch, caplog):
+    """By who opens the line, and by the worker: how far it is, and what builds it beforehand."""
+    monkeypatch.setattr(projections, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(projection_build, "PAGE", 10)
+    line = with_tests(clean.line())
+    async with line:
+        await filled(line)
+    later = with_tests(clean.line())
+    with_titles(later, clean)
+    with caplog.at_level("WARNING", "trunkline.cqrs.projections"):
+        async with later:
+            assert "'trunkline projections rebuild main.titles'" in caplog.text
+            caplog.clear()
+            later.start_services()
+
+            async def is_whole() -> bool:
+                return (await later.projections.list())[0].is_whole
+
+            await until(is_whole)
+            await until(lambda: _is_in(caplog, "main.titles is live: 30 events"))
+    told = [one.getMessage() for one in caplog.records if "being built" in one.getMessage()]
+    assert len(told) >= 3
+    shares = [int(text.partition(" %")[0].rpartition(" ")[2]) for text in told]
+    assert shares == sorted(shares)
+    assert shares[0] < 100
+    assert "'trunkline projections rebuild main.titles'" in told[0]
+
+
+async def _is_in(caplog: Any, text: str) -> bool:
+    return text in caplog.text
 
 
 @EITHER

@@ -17,6 +17,7 @@ from trunkline.cqrs.naming import Naming, versioned
 from trunkline.cqrs.projection_build import Builder, BuildProgress, Tell, Yard, make_tables
 from trunkline.errors import LeaseLostError, UsageError
 from trunkline.model.position import Position
+from trunkline.runtime.clock import Clock
 from trunkline.store.consumer_table import Definition, Standing, Status
 from trunkline.store.projection_table import Live
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks whether another process has built what is missing.
 LOOK = 1.0
+#: Seconds between two words on how far a worker's build has come.
+TELL_EVERY = 5.0
 
 
 class ProjectionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +128,19 @@ class Projections:
             now if is_whole else 0.0,
         )
         async with yard.bus.transaction() as tx:
-            if await yard.table.begin(tx, live):
+            is_ours = await yard.table.begin(tx, live)
+            if is_ours:
                 await make_tables(tx, handler, Naming.live(handler.tables))
-                return None
-        return (await yard.table.live())[handler.name]
+        if not is_ours:
+            return (await yard.table.live())[handler.name]
+        if not is_whole:
+            logger.warning(
+                "the projection %s is new: it has what happens from now on, and all that is older "
+                "once a worker or 'trunkline projections rebuild %s' has built it",
+                handler.name,
+                handler.name,
+            )
+        return None
 
     async def _hold(self, yard: Yard, handler: Handler, live: Live) -> None:
         name, version = handler.name, handler.version
@@ -244,9 +256,44 @@ class Projections:
     def services(self) -> Sequence[ProjectionService]:
         """Return what builds projections that are behind their code, one service for each."""
         return [
-            ProjectionService(handler, self._yard(), partial(self._builder, handler))
+            ProjectionService(
+                handler,
+                self._yard(),
+                partial(self._builder, handler),
+            )
             for handler in self.declared()
         ]
+
+
+class _Report:
+    """Tell in the log how far a build has come, at its beginning, now and then, and at its end.
+
+    Args:
+        handler: The projector.
+        clock: Tells how time passes.
+    """
+
+    def __init__(self, handler: Handler, clock: Clock) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._told_at: float | None = None
+
+    def __call__(self, progress: BuildProgress) -> None:
+        name, now = self._handler.name, self._clock.monotonic()
+        if progress.is_live:
+            logger.warning("the projection %s is live: %d events", name, progress.events)
+        elif self._told_at is None or now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            logger.warning(
+                "the projection %s is being built at version %d: %d %% of the log, %d events; "
+                "readers see what was there before. 'trunkline projections rebuild %s' builds it "
+                "before workers start",
+                name,
+                self._handler.version,
+                int(progress.share * 100),
+                progress.events,
+                name,
+            )
 
 
 class ProjectionService:
@@ -258,7 +305,7 @@ class ProjectionService:
         builder: Makes what builds it.
     """
 
-    def __init__(self, handler: Handler, yard: Yard, builder: Callable[[], Builder]) -> None:
+    def __init__(self, handler: Handler, yard: Yard, builder: Callable[[Tell], Builder]) -> None:
         self.name = f"projection:{handler.name}"
         self.group = handler.domain.name
         self._handler = handler
@@ -270,7 +317,7 @@ class ProjectionService:
         """Build it if need be, and return."""
         while not self._stopped.is_set() and await self._is_behind():
             try:
-                await self._builder().run()
+                await self._builder(_Report(self._handler, self._yard.clock)).run()
             except LeaseLostError:  # another process is at it
                 await self._rest()
             except ProjectionError as error:
