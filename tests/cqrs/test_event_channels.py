@@ -161,6 +161,30 @@ async def test_one_that_fails_keeps_no_other_from_telling(ground, caplog):
     assert "main.bad can't tell of test.0.created" in caplog.text
 
 
+async def test_one_that_fails_is_shown_in_the_trace(ground, caplog):
+    """As failed, with its error, as other handlers are; those that told aren't listed."""
+    caplog.set_level("CRITICAL", "trunkline")
+    line = with_tests(ground.line())
+
+    @line.channel(Created)
+    def bad(event):
+        raise ValueError("no shape")
+
+    @line.channel(Created, to="/good")
+    def good(event):
+        return event.test_id
+
+    async with working(line):
+        result = await line.send(Create("1"))
+        await line.consumers.caught_up("main.channels")
+        tree = await line.traces.show(result.events[0].id)
+
+    [run] = tree.commands[0].events[0].handlers
+    assert (run.handler, run.role, run.state) == ("main.bad", "channel", "failed")
+    assert "ValueError: no shape" in run.error
+    assert "channel main.bad failed" in str(tree)
+
+
 async def test_what_is_rolled_back_is_never_told(ground):
     """Channels follow the log, and it has only what was committed."""
     line = with_tests(ground.line())

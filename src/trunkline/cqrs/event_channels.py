@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from trunkline.channels.drafting import PublishOptions
@@ -18,6 +19,7 @@ from trunkline.cqrs.channel_options import EPHEMERAL, Push
 from trunkline.cqrs.command import Recorded
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import Heard, Hearing
+from trunkline.cqrs.reaction import Note
 from trunkline.cqrs.segment import encode
 from trunkline.errors import GrammarError
 from trunkline.log.port import Log
@@ -50,10 +52,12 @@ class EventChannels:
         catalog: Callable[[], Catalog],
         log: Callable[[], Log],
     ) -> None:
-        self.consumer = f"{domain}.channels"
+        self.consumer = channels_consumer(domain)
         ordered = sorted(handlers, key=lambda one: (one.priority, one.order))
         self._hearings = [Hearing(handler, catalog) for handler in ordered]
         self._log = log
+        #: Told what became of an event, and how long that took.
+        self.note: Note | None = None
 
     def wants(self, record: Record) -> bool:
         """Tell whether some channel hears an event."""
@@ -62,22 +66,27 @@ class EventChannels:
     async def take(self, record: Record, tx: LineTransaction) -> None:
         """Have every channel that hears an event tell it, by priority.
 
-        One that fails is told in the log with its event, and keeps no other from telling.
+        One that fails is told in the log and noted in the trace, and keeps no other from telling.
         """
         for hearing in self._hearings:
             if not hearing.wants(record):
                 continue
             heard = hearing.heard(record)
+            began, failure = perf_counter(), None
             try:
                 async with tx.savepoint():
                     await self._tell(hearing.handler, heard, record.channel.site_id, tx)
-            except Exception:
+            except Exception as error:
+                failure = error
                 logger.exception(
-                    "the channel %s can't tell of %s (event %s)",
+                    "the channel %s can't tell of %s: see 'trunkline trace %s'",
                     hearing.handler.name,
                     heard.recorded.name,
                     heard.recorded.id,
                 )
+            if self.note is not None:
+                took = perf_counter() - began
+                self.note(hearing.handler.name, heard.recorded, took, failure)
 
     async def _tell(
         self, handler: Handler, heard: Heard, site_id: str | None, tx: LineTransaction
@@ -99,6 +108,11 @@ class EventChannels:
             return True
         # A channel's counter outlives its messages, so this stays true when they are trimmed.
         return bool((await self._log().last_ids([key])).ids.get(key))
+
+
+def channels_consumer(domain: str) -> str:
+    """Return the name of the consumer that has a domain's channels tell."""
+    return f"{domain}.channels"
 
 
 def channel_of(to: str | None, heard: Heard) -> str:

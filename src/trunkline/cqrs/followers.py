@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 from trunkline.channels.consumer import ConsumerOptions
 from trunkline.channels.wing import Premises
 from trunkline.cqrs.causes import Causes
-from trunkline.cqrs.event_channels import EventChannels, channels_by_domain
+from trunkline.cqrs.event_channels import (
+    EventChannels,
+    channels_by_domain,
+    channels_consumer,
+)
 from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import EVENTS, Hearing
 from trunkline.cqrs.naming import Naming, versioned
@@ -114,6 +118,7 @@ class Followers:
 
     def _declare_channels(self, domain: str, handlers: Iterable[Handler]) -> EventChannels:
         channels = EventChannels(domain, handlers, self.catalog, lambda: self._premises.log)
+        channels.note = self._commands.tracer.note_run
         self._premises.bus.consume_records(
             channels.consumer, EVENTS, channels.take, wants=channels.wants, group=domain
         )
@@ -150,6 +155,9 @@ class Followers:
                 reaction = self._reactions.get(handler.name)
                 hearing = reaction.hearing if reaction else Hearing(handler, self.catalog)
                 yield handler, hearing, consumer_name(handler)
+            elif handler.enabled and handler.role is Role.CHANNEL:
+                consumer = channels_consumer(handler.domain.name)
+                yield handler, Hearing(handler, self.catalog), consumer
 
     def _handlers(self) -> Iterable[Handler]:
         return self._commands.plan.handlers.values()

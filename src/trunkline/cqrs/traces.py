@@ -9,7 +9,7 @@ import msgspec
 
 from trunkline.channels.consumers import Consumers
 from trunkline.cqrs.causes import Causes
-from trunkline.cqrs.handler import Handler
+from trunkline.cqrs.handler import Handler, Role
 from trunkline.cqrs.hearing import Hearing
 from trunkline.cqrs.otel import SpanExporter
 from trunkline.cqrs.trace import CommandTrace
@@ -192,12 +192,16 @@ class Traces:
         key = ChannelKey(row.channel, row.site_id or None)
         page = await self._log().read(key, row.message_id - 1, 1)
         kept = {run.handler: run for run in await self._table().runs(row.id)}
-        found = []
+        found: list[HandlerRun] = []
         for handler, hearing, consumer in self._listeners():
-            for record in page.records:
-                if hearing.wants(record):
-                    run = kept.get(handler.name)
-                    found.append(await self._run(handler, consumer, record, page.epoch, run))
+            run = kept.get(handler.name)
+            if handler.role is Role.CHANNEL and (run is None or not run.error):
+                continue  # those that told are not worth a line each
+            found += [
+                await self._run(handler, consumer, record, page.epoch, run)
+                for record in page.records
+                if hearing.wants(record)
+            ]
         return found
 
     async def _run(
@@ -211,6 +215,8 @@ class Traces:
             if not reach.is_done:
                 aside = RETRYING if reach.attempts else WAITING
                 state = FAILED if reach.failure else aside
+            elif handler.role is Role.CHANNEL and run is not None:
+                state, error = FAILED, run.error  # it goes on without what this one told
         return HandlerRun(
             handler=handler.name,
             role=handler.role.value,
