@@ -53,6 +53,9 @@ async def _collect(
     while limit is None or len(found) < limit:
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
         page = await read(after, size)
+        if not is_first and page.epoch != found.epoch:
+            found.is_complete = False  # the line was erased: these ids name others now
+            break
         if after < page.floor and not (is_first and after <= 0):
             found.is_complete = False
         if is_first:
