@@ -234,3 +234,25 @@ async def test_a_closed_hub_takes_nobody(station: Station) -> None:
     assert woken == [station.hub]
     with pytest.raises(LineClosedError):
         await station.hub.join(_named("/b"), _nothing)
+
+
+async def test_after_a_failure_of_its_own_it_reads_what_came_meanwhile(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, moved = Hub(station.log, station.filters), asyncio.Event()
+    track = await hub.join(_named("/a"), moved.set)
+    read_all = station.log.read_all
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ValueError("an answer that makes no sense")
+
+    monkeypatch.setattr(station.log, "read_all", fail)
+    with pytest.raises(ValueError, match="no sense"):
+        await hub.run()
+    monkeypatch.setattr(station.log, "read_all", read_all)
+    await station.publish("/a")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(hub.run())
+        await moved.wait()
+        running.cancel()
+    assert _ids(track) == [1]

@@ -77,6 +77,7 @@ class Hub:
         """Read and dispatch until cancelled; an engine's failure is reported and tried again."""
         if self._tracks:
             self._watch()
+            self._news.set()  # what came while nobody read, as after a failure
         try:
             while True:
                 await self._news.wait()
