@@ -8,6 +8,7 @@ import pytest
 
 from tests.channels.consuming import caught_up, come_true, consuming, status_of, until
 from trunkline import Limits
+from trunkline.channels import consumer_runner
 from trunkline.channels.consumer_keeper import Keeper
 from trunkline.log.memory import MemoryLog
 from trunkline.log.retention import Retention
@@ -282,3 +283,21 @@ async def test_what_is_consumed_goes_by_age_idleness_and_size(tmp_path):
     assert await floor() == 50
     await database.close()
     await log.close()
+
+
+async def test_a_worker_that_ends_does_not_undo_that_it_was_resumed(sqlite_ground, monkeypatch):
+    monkeypatch.setattr(consumer_runner, "LOOK", 600.0)
+    worker, desk = sqlite_ground.line(), sqlite_ground.line()
+    worker.consumer("c", "/a", handler=print, start="now")
+    async with desk, consuming(worker):
+        await come_true(lambda: worker._hub.position.epoch)
+        await desk.publish("/a", 1)
+        await caught_up(desk, "c")
+        await desk.reset()
+        await desk.publish("/b", 1)
+        await status_of(desk, "c", "stopped")
+        head = (await desk.position()).global_id
+        await come_true(lambda: worker._hub.head >= head)
+        await desk.consumers.resume("c")
+        await worker.close()
+        assert (await desk.consumers.show("c")).status == "running"

@@ -195,6 +195,8 @@ class ConsumerRunner:
             self._backoff.succeed()
         if self._is_deposed:
             raise LeaseLostError(f"another process has taken over {self.name!r}")
+        if standing.status is not Status.RUNNING:
+            return  # nothing was handled, and an operator may have had it go on meanwhile
         end = self._feed.passed(standing.position)
         await self._save(msgspec.structs.replace(standing, position=end), saved)
 
