@@ -11,7 +11,7 @@ import functools
 import pytest
 from sqlalchemy import ForeignKey, create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
 from tests.cqrs.shop import AddItem, OpenCart, Shop
 from tests.entities.screen import GONE, Screen
@@ -48,6 +48,18 @@ class Line(Model):
     __tablename__ = "told_line"
     order_id: Mapped[int] = mapped_column(ForeignKey("told_order.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Leaf(Model):
+    __tablename__ = "told_leaf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    book_id: Mapped[int | None] = mapped_column(ForeignKey("told_book.id"))
+
+
+class Book(Model):
+    __tablename__ = "told_book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    leaves: Mapped[list[Leaf]] = relationship(cascade="all, delete-orphan")
 
 
 async def nothing(key, viewer):
@@ -111,6 +123,25 @@ async def test_a_sessions_flushes_tell_what_they_changed_if_it_commits(ground): 
 
         await asyncio.to_thread(work)
         await tells(line, "orders", ["1", "1", "3", "4", "3"])
+    engine.dispose()
+
+
+async def test_an_orphan_that_a_flush_deletes_is_told(ground):  # noqa: F811
+    engine = alchemy(ground)
+    sessions = sessionmaker(engine)
+    async with ground.line(services="on") as line:
+        line.entity("pages")(nothing)
+        end = tell_changes(line, {Leaf: "pages"}, sessions=sessions)
+
+        def work():
+            with sessions.begin() as session:
+                session.add(Book(id=1, leaves=[Leaf(id=1), Leaf(id=2)]))
+            with sessions.begin() as session:
+                session.get(Book, 1).leaves.pop()
+
+        await asyncio.to_thread(work)
+        end()
+        await tells(line, "pages", ["1", "2", "2"])
     engine.dispose()
 
 

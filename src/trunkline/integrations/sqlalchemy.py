@@ -45,9 +45,9 @@ def tell_changes(
     for model, told in models.items():
         _check(model, told)
 
-    def after_flush(session: Session, _: Any) -> None:
+    def after_flush(session: Session, flushed: Any) -> None:
         changed: dict[str, dict[Any, None]] = {}
-        for one in (*session.new, *session.dirty, *session.deleted):
+        for one in (*session.new, *session.dirty, *_deleted(flushed)):
             if one in session.dirty and not session.is_modified(one):
                 continue
             for entity, ids in _entities(one, models):
@@ -57,6 +57,12 @@ def tell_changes(
 
     event.listen(sessions, "after_flush", after_flush)
     return lambda: event.remove(sessions, "after_flush", after_flush)
+
+
+def _deleted(flushed: Any) -> list[Any]:
+    """Return what a flush deleted; orphans are in no list of the session's."""
+    states = flushed.states.items()
+    return [state.obj() for state, (is_delete, is_listed) in states if is_delete and not is_listed]
 
 
 def _check(model: type, told: Told) -> None:
