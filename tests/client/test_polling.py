@@ -290,3 +290,23 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
         api, _ = client(server.url)
         async with api:
             assert await take(api.subscribe("/a", position=0), 1) == [1]
+
+
+async def test_connections_side_by_side_never_share_a_client_id() -> None:
+    def named(target: str) -> str:
+        return target.split("/")[2]
+
+    async with scripted(*[hold] * 4) as server:
+        api, _ = client(server.url, client_id="me")
+        async with api:
+            kept = []
+            for count in (1, 2, 3):
+                kept.append(api.subscribe("/a"))
+                await until(lambda count=count: len(server.seen) == count)
+            kept[1].close()
+            kept.append(api.subscribe("/a"))
+            await until(lambda: len(server.seen) == 4)
+    first, second, third, fourth = (named(one.target) for one in server.seen)
+    assert len({first, third, fourth}) == 3
+    assert first == "me"
+    assert second not in {first, third}

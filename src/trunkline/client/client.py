@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -195,7 +196,9 @@ class Client:
         if self._settings.transport == "sse":
             return EventLink(self._endpoint, self._settings)
         # A server holds one poll per client id, so a second connection needs another id.
-        client_id = f"{self._poll_id}-{len(self._links) + 1}" if self._links else self._poll_id
+        taken = {link.client_id for link, _ in self._links if isinstance(link, PollLink)}
+        more = (f"{self._poll_id}-{number}" for number in itertools.count(2))
+        client_id = next(one for one in itertools.chain([self._poll_id], more) if one not in taken)
         return PollLink(self._endpoint, self._settings, client_id=client_id)
 
     def _detach(self, feed: AnyFeed) -> None:

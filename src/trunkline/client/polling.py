@@ -49,10 +49,17 @@ class Idleness:
 
 
 class PollLink(Link[PollCursor]):
-    """Serve feeds by polling."""
+    """Serve feeds by polling.
+
+    Args:
+        endpoint: The server.
+        settings: The client's.
+        client_id: What no other connection may poll as; kept as an attribute.
+    """
 
     def __init__(self, endpoint: Endpoint, settings: Settings, *, client_id: str) -> None:
         super().__init__(endpoint, settings)
+        self.client_id = client_id
         self._exchange = Exchange(endpoint, client_id, wants_gaps=True)
         self._hold = HOLDS[settings.transport]
         self._idleness = Idleness(0.1, 15.0)
