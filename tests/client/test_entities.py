@@ -132,3 +132,19 @@ async def test_a_server_that_knows_nobody_is_told():
     async with line, serving(gateway) as port, client(port) as one:
         with pytest.raises(AccessDeniedError):
             await next_of(one.watch("items", "1"))
+
+
+async def test_a_watch_that_the_rate_limit_dropped_is_asked_for_again():
+    line, shelf = a_line()
+    shelf.things["items", "3"] = "c"
+    door = line.gateway(open=True)
+
+    async def rest(_):
+        door.gateway.options.requests_per_second = None
+
+    async with line, serving(door) as port, client(port, sleep=rest) as one:
+        await next_of(one.watch("items", "1"))
+        options = door.gateway.options
+        options.requests_per_second, options.burst = 0.001, 1
+        await next_of(one.watch("items", "2"))  # takes what there is
+        assert (await next_of(one.watch("items", "3"))).value == "c"

@@ -9,7 +9,7 @@ import pytest
 from tests.client.scripted import EPOCH, Dialogue, pushed, scripted, take
 from tests.client.scripted import napping_client as client
 from trunkline.client import Gap
-from trunkline.errors import AccessDeniedError, GapError, GrammarError, LineClosedError
+from trunkline.errors import AccessDeniedError, GapError, GrammarError, LineClosedError, UsageError
 from trunkline.model.position import Position
 from trunkline.wire.frames import Opcode, encode_frame_head, encode_text
 
@@ -365,3 +365,48 @@ async def test_the_body_s_own_exception_leaves_as_it_is_and_everything_is_closed
             await api.publish("/a", 1)
         tasks = [one for one in asyncio.all_tasks() if "Link.run" in repr(one)]
         assert tasks == []
+
+
+async def test_an_error_without_an_id_for_what_a_limit_dropped_asks_again() -> None:
+    """Nobody knows which request was dropped; waiting for its answer would have no end."""
+
+    async def dropping(server: Dialogue) -> None:
+        await server.accept_socket()
+        await server.hear()
+        detail = "the limit requests_per_second=5 is exceeded"
+        await server.say({"type": "error", "id": None, "code": "limit-exceeded", "detail": detail})
+        await server.wait_for_close()
+
+    async def serving(server: Dialogue) -> None:
+        await server.accept_socket()
+        await server.grant(0, pushed(1, "/a"))
+        await server.wait_for_close()
+
+    async with scripted(dropping, serving) as server:
+        api, naps = client(server.url)
+        async with api:
+            assert await take(api.subscribe("/a", position=0), 1) == [1]
+    assert len(naps.taken) == 1
+
+
+async def test_a_limit_that_waiting_does_not_lift_fails_what_exceeds_it_alone() -> None:
+    async def script(server: Dialogue) -> None:
+        await server.accept_socket()
+        await server.grant(0)
+        request = await server.hear()
+        detail = "the limit max_subscriptions=1 is exceeded"
+        await server.say(
+            {"type": "error", "id": request["id"], "code": "limit-exceeded", "detail": detail},
+            pushed(1, "/a"),
+        )
+        await server.wait_for_close()
+
+    async with scripted(script, script) as server:
+        api, _ = client(server.url)
+        async with api:
+            one = await api.subscribe("/a").open()
+            two = api.subscribe("/b")
+            with pytest.raises(UsageError, match="max_subscriptions"):
+                await anext(two)
+            assert await take(one, 1) == [1]
+    assert len(server.seen) == 1

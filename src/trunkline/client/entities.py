@@ -287,12 +287,12 @@ class EntityLink:
 
     def _on_failed(self, push: Failed) -> None:
         asked = self._asked.pop(push.id, ()) if push.id is not None else ()
+        failure = failure_of_code(push.code, push.detail)
+        if isinstance(failure, Interruption) and (asked or push.id is None):
+            raise failure  # without an id nobody knows which request it was: all are made again
         if not asked:
             logger.warning("the server did not understand: %s", push.detail)
             return
-        failure = failure_of_code(push.code, push.detail)
-        if isinstance(failure, Interruption):
-            raise failure
         self._end([one.key for one in asked], failure)
 
     def _refuse(self, refused: Iterable[EntityRefusal]) -> None:

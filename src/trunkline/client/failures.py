@@ -20,6 +20,7 @@ from trunkline.wire.problem import parse_problem
 # 408 Request Timeout, 425 Too Early and 429 Too Many Requests ask to come back.
 _PASSING = frozenset({408, 425, 429})
 _PASSING_CODES = frozenset({"internal", "log", "log-unavailable", "closed", "limit-exceeded"})
+_LASTING_LIMITS = ("max_channels", "max_subscriptions", "max_watches")
 _BY_CODE: dict[str, type[TrunklineError]] = {
     one.code: one
     for one in (
@@ -100,7 +101,8 @@ def failure_of_code(code: str, text: str, *, status: int | None = None) -> Excep
         As :func:`failure_of_status`.
     """
     # Too many channels stay too many; any other limit passes.
-    if status is None and code in _PASSING_CODES and "max_channels" not in text:
+    is_lasting = any(limit in text for limit in _LASTING_LIMITS)
+    if status is None and code in _PASSING_CODES and not is_lasting:
         return Interruption(text)
     if known := _BY_CODE.get(code):
         return _with(known(text), status, code)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from trunkline.client.conversation import Conversation
 from trunkline.client.cursor import Cursor, position_in
-from trunkline.client.failures import Interruption
+from trunkline.client.failures import Interruption, failure_of_code
 from trunkline.client.link import Link, beside, logger
 from trunkline.client.receiving import receive_text
 from trunkline.wire.pushes import (
@@ -76,6 +76,9 @@ class SocketLink(Link[Cursor]):
 
     async def _on_answer(self, push: Subscribed | Live | Unsubscribed | Failed) -> None:
         if isinstance(push, Failed) and push.id is None:
+            failure = failure_of_code(push.code, push.detail)
+            if isinstance(failure, Interruption):
+                raise failure  # nobody knows which request it was: all are made again
             logger.warning("the server did not understand: %s", push.detail)
         if isinstance(push, Subscribed):
             self._establish()
