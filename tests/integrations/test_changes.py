@@ -137,7 +137,8 @@ async def test_an_orphan_that_a_flush_deletes_is_told(ground):  # noqa: F811
             with sessions.begin() as session:
                 session.add(Book(id=1, leaves=[Leaf(id=1), Leaf(id=2)]))
             with sessions.begin() as session:
-                session.get(Book, 1).leaves.pop()
+                book = session.get(Book, 1)
+                book.leaves.pop()
 
         await asyncio.to_thread(work)
         end()
