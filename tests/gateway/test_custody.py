@@ -111,3 +111,39 @@ async def test_nothing_is_told_before_it_is_known_who_listens(server):
         rest, code = await talker.closed()
         assert code == 4001
         assert "message" not in {one["type"] for one in [*told, *rest]}
+
+
+async def test_what_was_granted_to_an_identity_is_not_given_to_the_next(server):
+    """The hook's answer is on its way while the same user comes back without the group."""
+    asking, answered = asyncio.Event(), asyncio.Event()
+
+    async def identify(request):
+        if seen:
+            return Identity(user_id="ann")
+        member = frozenset({"staff"})
+        seen.append(Identity(user_id="ann", group_ids=member, expires_at=time.time() + 0.3))
+        return seen[0]
+
+    async def access(identity, channel):
+        if channel == "/staff" and identity.group_ids:
+            asking.set()
+            await answered.wait()
+            return True
+        return channel == "/a"
+
+    seen = []
+    hooks = {"identify": identify, "access": access}
+    async with a_gateway(server, **hooks) as (line, gateway, port), talking(port) as talker:
+        await talker.ask("subscribe", channels=["/a"])
+        await talker.until("live")
+        await talker.say("subscribe", channels=["/staff"])
+        async with asyncio.timeout(10):
+            await asking.wait()
+        (connection,) = gateway.board.connections
+        await wait_until(lambda: connection.viewer.identity.expires_at is None)
+        answered.set()
+        told = (await talker.until("subscribed"))[-1]
+        assert (told["channels"], [one["channel"] for one in told["refused"]]) == ([], ["/staff"])
+        await line.bus.publish("/staff", 1)
+        await line.bus.publish("/a", 2)
+        assert (await talker.until("message"))[-1]["data"] == 2

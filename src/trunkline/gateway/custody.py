@@ -106,9 +106,12 @@ class Custody:
         identity = await gatekeeper.identify(request)
         if (identity.user_id, identity.site_id) != (old.identity.user_id, old.identity.site_id):
             return False
-        split = await gatekeeper.split(identity, connection.names)
-        if split.refused or connection.has_ended:
-            return False
+        names: list[str] | None = None
+        while names != connection.names:  # a subscription may have come through meanwhile
+            names = connection.names
+            split = await gatekeeper.split(identity, names)
+            if split.refused or connection.has_ended:
+                return False
         viewer = Viewer(identity, old.client_id, strict=old.strict)
         if self._revocations.hit_since(viewer, request.admitted_at):
             connection.end("revoked")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from trunkline.errors import LimitExceededError, ProtocolError, SocketRequestError, UsageError
+from trunkline.gateway.access import Split
 from trunkline.gateway.context import Context
 from trunkline.gateway.dialogue import Dialogue
 from trunkline.gateway.entity_speech import SocketSpeech
@@ -195,9 +196,9 @@ class Session(Dialogue):
         last: int | None = None,
     ) -> None:
         connection, framing = self.connection, self._framing
-        gatekeeper = self._context.gatekeeper
-        granted, refused = await gatekeeper.split(connection.viewer.identity, starts)
+        granted, refused = await self._split(starts)
         self._check_count(granted)
+        identity = connection.viewer.identity
 
         def acknowledge(position: Position) -> bytes:
             return framing.text(pushes.encode_subscribed(request.id, granted, refused, position))
@@ -212,10 +213,22 @@ class Session(Dialogue):
                 acknowledge=acknowledge,
                 live=live,
             )
+            if connection.viewer.identity is not identity and (await self._split(granted)).refused:
+                connection.end("expired")
         else:
             position = self._position()
             connection.reply(acknowledge(position))
             connection.reply(live(position))
+
+    async def _split(self, names: Iterable[str]) -> Split:
+        """Ask what may be read, until the answer is about whoever listens now."""
+        connection, gatekeeper = self.connection, self._context.gatekeeper
+        while True:
+            await self._await_identity()
+            identity = connection.viewer.identity
+            split = await gatekeeper.split(identity, names)
+            if connection.viewer.identity is identity or connection.has_ended:
+                return split
 
     def _check_count(self, granted: list[str]) -> None:
         allowed = self._context.options.max_subscriptions
