@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
 import pytest
 import typer.main
 
 from tests.citations import ROOT
 from trunkline.cli.commands import app
+from trunkline.config import Settings
+from trunkline.gateway.options import GatewayOptions
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app)
@@ -28,6 +31,12 @@ def test_what_a_page_says_to_type_exists(path) -> None:
     text = path.read_text()
     assert typed(text, "trunkline") - set(COMMANDS.commands) == set()
     assert typed(text, "make") - TARGETS == set()
+
+
+def test_every_setting_is_in_the_page_on_settings() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    names = {one.name for one in (*fields(Settings), *fields(GatewayOptions))}
+    assert [one for one in names - Settings.composed if f"`{one}`" not in page] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
