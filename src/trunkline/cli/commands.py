@@ -142,7 +142,12 @@ def demo(
             metavar="PORT", min=0, max=65535, help="Another one is taken if it is not free."
         ),
     ] = 8000,
-    log: LogFlag = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The log.", show_default="demo.db in your folder for caches"
+        ),
+    ] = None,
 ) -> None:
     """Serve a page to look at: a chat, and this machine's vitals as they are published."""
     from trunkline.cli.serving import serve_demo
