@@ -202,6 +202,7 @@ class FakeSocket {
   #answer(request) {
     const { log, denied } = this.#gateway;
     this.#gateway.requests.push(request);
+    if (request.type === "secret") return undefined;
     if (request.type === "ping") return this.push({ id: request.id, type: "pong", position: log.head });
     if (request.type === "unsubscribe") {
       for (const name of request.channels) this.#names.delete(name);

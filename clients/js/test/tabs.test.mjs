@@ -57,7 +57,7 @@ class Browser {
   }
 }
 
-test("what is asked for before the leader has answered is asked of it", async () => {
+function setUp() {
   const log = new Log();
   const gateway = new Gateway(log);
   const browser = new Browser();
@@ -76,6 +76,11 @@ test("what is asked for before the leader has answered is asked of it", async ()
     }
   };
   const loaded = () => new Promise((resolve) => setTimeout(resolve, 0));
+  return { log, gateway, tab, travel, loaded };
+}
+
+test("what is asked for before the leader has answered is asked of it", async () => {
+  const { log, gateway, tab, travel, loaded } = setUp();
   const [first, second] = [tab(), tab()];
   const got = { first: [], early: [], late: [] };
   const hear = (name) => (message) => got[name].push(message.data);
@@ -99,6 +104,24 @@ test("what is asked for before the leader has answered is asked of it", async ()
   assert.deepEqual(got, { first: [1, 2], early: [], late: [2] });
   const asked = gateway.requests.flatMap(({ type, channels }) => (type === "unsubscribe" ? channels : []));
   assert.ok(asked.includes("/c"), "what was given up is not read any longer");
+  first.close();
+  second.close();
+});
+
+test("a tab that has no secret takes none away", async () => {
+  const { gateway, tab, travel, loaded } = setUp();
+  const [first, second] = [tab(), tab()];
+  first.setSecret("sesame");
+  first.subscribe("/a", () => {});
+  await import("../trunkline/tabs.js").then(loaded);
+  await travel();
+  second.subscribe("/a", () => {});
+  await travel();
+  const told = () => gateway.requests.filter(({ type }) => type === "secret").map(({ secret }) => secret);
+  assert.deepEqual(told(), ["sesame"]);
+  second.setSecret(null);
+  await travel();
+  assert.deepEqual(told(), ["sesame", null]);
   first.close();
   second.close();
 });

@@ -224,7 +224,9 @@ class Leader {
     else if (op === "remove") for (const id of told.ids) this.#drop(held, id);
     else if (op === "unwatch") for (const { entity, id } of told.entities) this.#drop(held, `${entity} ${id}`);
     else if (op === "unfollow") for (const name of told.channels) this.#drop(held, name);
-    if (told.secret !== undefined && told.secret !== this.#line.secret) this.#line.setSecret(told.secret);
+    // A tab that greets without one may just not have set it.
+    const isSecret = op === "secret" || (op === "hello" && told.secret !== null);
+    if (isSecret && told.secret !== this.#line.secret) this.#line.setSecret(told.secret);
     for (const sub of told.subs ?? []) this.#subscribe(tab, held, sub);
     if (op === "watch" || op === "hello") for (const one of told.entities) this.#watch(tab, held, one);
     if (op === "follow" || op === "hello") for (const name of told.channels) this.#follow(tab, held, name);
