@@ -58,7 +58,11 @@ def add(
     *,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", metavar="PATTERN", help="What it may subscribe to; repeatable."),
+        typer.Option(
+            "--channel",
+            metavar="PATTERN",
+            help="What it may subscribe to; repeatable. Without one, all.",
+        ),
     ] = None,
     kind: Annotated[
         str, typer.Option("--format", metavar="KIND", help="standard, or toot for a gem.")
