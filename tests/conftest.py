@@ -5,12 +5,18 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 faulthandler.enable()
+
+# Started in the background of a shell, this process and those it starts would ignore Ctrl-C.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
 

@@ -50,13 +50,19 @@ async def test_answers_come_to_those_who_asked(client, proxy):
     assert proxy.accepted == 1
 
 
-async def test_who_gives_up_leaves_no_answer_to_others(client, proxy):
-    """Somebody cancelled while waiting fails those behind it, and later ones get their own."""
+async def three_on_their_way(client, proxy):
+    """Return a pipe, and three questions that were sent and are not answered."""
     pipe = Pipe(client)
     await pipe.execute("PING")
     proxy.freeze(requests=False)
     tasks = [asyncio.create_task(pipe.execute("ECHO", n)) for n in range(3)]
     await eventually(lambda: are_sent(pipe, 3))
+    return pipe, tasks
+
+
+async def test_who_gives_up_leaves_no_answer_to_others(client, proxy):
+    """Somebody cancelled while waiting fails those behind it, and later ones get their own."""
+    pipe, tasks = await three_on_their_way(client, proxy)
     tasks[1].cancel()
     await asyncio.wait([tasks[1]])
     await pipe.rest()  # nothing to give back: others are on their way
@@ -72,11 +78,7 @@ async def test_who_gives_up_leaves_no_answer_to_others(client, proxy):
 
 async def test_cut_fails_all_on_their_way(client, proxy):
     """Whoever was sent and not answered hears of a cut; the next one connects again."""
-    pipe = Pipe(client)
-    await pipe.execute("PING")
-    proxy.freeze(requests=False)
-    tasks = [asyncio.create_task(pipe.execute("ECHO", n)) for n in range(3)]
-    await eventually(lambda: are_sent(pipe, 3))
+    pipe, tasks = await three_on_their_way(client, proxy)
     proxy.refuse()
     await eventually(lambda: proxy.connections == 0)
     proxy.heal()
