@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
 
 from bench.programs import folder
 from trunkline.testing.nats_server import NatsCluster, NatsServer
 from trunkline.testing.postgres_server import PostgresServer
 from trunkline.testing.redis_server import DURABLE, RedisServer
+from trunkline.testing.running import running
 
 POSTGRES_SETTINGS = {"shared_buffers": "512MB", "max_connections": "300"}
-
-
-class Enterable(Protocol):
-    """Be a server that runs as an asynchronous context manager."""
-
-    async def __aenter__(self) -> Any: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> Any: ...
-
-
-S = TypeVar("S", bound=Enterable)
-
-
-@contextlib.contextmanager
-def running(server: S) -> Iterator[S]:
-    """Run a server from code that is not asynchronous."""
-    with asyncio.Runner() as runner:
-        runner.run(server.__aenter__())
-        try:
-            yield server
-        finally:
-            runner.run(server.__aexit__(None, None, None))
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 
 from hypothesis import settings
@@ -16,17 +14,6 @@ from trunkline.model.channel import Kind, is_stream_name
 numbers = itertools.count()
 
 SETTINGS = settings(max_examples=40, stateful_step_count=25, deadline=None)
-
-
-@contextlib.contextmanager
-def running(server):
-    """Run a server for tests that have no loop of their own."""
-    with asyncio.Runner() as runner:
-        runner.run(server.__aenter__())
-        try:
-            yield server
-        finally:
-            runner.run(server.__aexit__(None, None, None))
 
 
 def is_kept(draft):

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.log.server_model import SETTINGS, ServerAgainstMemory, running
+from tests.log.server_model import SETTINGS, ServerAgainstMemory
 from trunkline.log.nats import NatsLog
 from trunkline.testing.nats_server import NatsServer
+from trunkline.testing.running import running
 
 
 class NatsAgainstMemory(ServerAgainstMemory):

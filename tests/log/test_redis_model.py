@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.log.server_model import SETTINGS, ServerAgainstMemory, running
+from tests.log.server_model import SETTINGS, ServerAgainstMemory
 from trunkline.log.redis import RedisLog
 from trunkline.testing.redis_server import RedisServer
+from trunkline.testing.running import running
 
 
 class RedisAgainstMemory(ServerAgainstMemory):
